@@ -1,0 +1,106 @@
+// One product for everything: sums of a(row, k) · b(k, column), a tile of rows and vectors of columns held in registers.
+//
+// Forward, backward through the weights and the gradient of the weights are all this product; they differ in strides, and in
+// what the epilogue does with a finished vector of sums while it is still in a register.
+#pragma once
+
+#include "simd.hpp"
+
+namespace {
+
+// a(row, k) = a[row · a_row + k · a_depth] and b(k, column) = b[k · b_depth + column], for k < depth.
+template <class Real> struct Operands {
+  const Real* a;
+  Index a_row, a_depth;
+  const Real* b;
+  Index b_depth;
+  Index depth;
+};
+
+template <class Real> constexpr Operands<Real> no_operands{nullptr, 0, 0, nullptr, 0, 0};
+
+// Adds one pair of operands to a tile. SPLIT chains of sums run side by side where the tile alone has too few of them to
+// hide the latency of a fused multiply-add.
+template <int ROWS, int VECTORS, int SPLIT, class Real>
+inline __attribute__((always_inline)) void accumulate(
+    Vector<Real> (&sum)[SPLIT][ROWS][VECTORS], const Operands<Real>& o, Index row, Index column) {
+  const Real* a = o.a + row * o.a_row;
+  const Real* b = o.b + column;
+  const auto multiply_add = [&](int s) __attribute__((always_inline)) {
+    Vector<Real> w[VECTORS];
+    for (int v = 0; v < VECTORS; ++v) w[v] = load(b + v * lanes<Real>);
+    for (int r = 0; r < ROWS; ++r) {
+      const Vector<Real> x = broadcast(a[r * o.a_row]);
+      for (int v = 0; v < VECTORS; ++v) sum[s][r][v] += x * w[v];
+    }
+    a += o.a_depth;
+    b += o.b_depth;
+  };
+  Index k = 0;
+  for (; k + SPLIT <= o.depth; k += SPLIT) {
+#pragma GCC unroll 8
+    for (int s = 0; s < SPLIT; ++s) multiply_add(s);
+  }
+  for (; k < o.depth; ++k) multiply_add(0);
+}
+
+template <int ROWS, int VECTORS, int SPLIT, class Real, class Epilogue>
+inline __attribute__((always_inline)) void tile(
+    Index row, Index column, const Operands<Real>& first, const Operands<Real>& second, const Epilogue& epilogue) {
+  Vector<Real> sum[SPLIT][ROWS][VECTORS] = {};
+  accumulate<ROWS, VECTORS, SPLIT, Real>(sum, first, row, column);
+  accumulate<ROWS, VECTORS, SPLIT, Real>(sum, second, row, column);
+  for (int r = 0; r < ROWS; ++r) {
+    for (int v = 0; v < VECTORS; ++v) {
+      Vector<Real> total = sum[0][r][v];
+      for (int s = 1; s < SPLIT; ++s) total += sum[s][r][v];
+      epilogue(row + r, column + v * lanes<Real>, total);
+    }
+  }
+}
+
+// One row: as many columns at once as there are, and enough chains of sums to keep the processor busy.
+template <class Real, class Epilogue>
+inline void row_product(Index row, Index columns, const Operands<Real>& first, const Operands<Real>& second,
+                        const Epilogue& epilogue) {
+  constexpr Index L = lanes<Real>;
+  Index column = 0;
+  for (; column + 4 * L <= columns; column += 4 * L) tile<1, 4, 2, Real>(row, column, first, second, epilogue);
+  for (; column + 2 * L <= columns; column += 2 * L) tile<1, 2, 4, Real>(row, column, first, second, epilogue);
+  for (; column < columns; column += L) tile<1, 1, 4, Real>(row, column, first, second, epilogue);
+}
+
+template <int ROWS, class Real, class Epilogue>
+inline void row_tile(Index row, Index columns, const Operands<Real>& first, const Operands<Real>& second,
+                     const Epilogue& epilogue) {
+  constexpr Index L = lanes<Real>;
+  constexpr int VECTORS = vector_registers == 32 ? 4 : 2;  // 6 × VECTORS sums, VECTORS columns and a row fill the registers
+  Index column = 0;
+  for (; column + VECTORS * L <= columns; column += VECTORS * L) {
+    tile<ROWS, VECTORS, 1, Real>(row, column, first, second, epilogue);
+  }
+  for (; column < columns; column += L) tile<ROWS, 1, 1, Real>(row, column, first, second, epilogue);
+}
+
+// epilogue(row, column, sums) for every row < rows and every vector of columns < columns, which is a multiple of the lanes.
+template <class Real, class Epilogue>
+inline void product(Index rows, Index columns, const Operands<Real>& first, const Operands<Real>& second,
+                    const Epilogue& epilogue) {
+  constexpr Index most = 6;
+  Index row = 0;
+  while (row < rows) {
+    // Tiles of nearly equal height: 32 rows are 6, 6, 5, 5, 5, 5 and not 6, 6, 6, 6, 6, 2.
+    const Index left = rows - row, tiles = (left + most - 1) / most, height = (left + tiles - 1) / tiles;
+    switch (height) {
+      case 1: row_product<Real>(row, columns, first, second, epilogue); break;
+      case 2: row_tile<2, Real>(row, columns, first, second, epilogue); break;
+      case 3: row_tile<3, Real>(row, columns, first, second, epilogue); break;
+      case 4: row_tile<4, Real>(row, columns, first, second, epilogue); break;
+      case 5: row_tile<5, Real>(row, columns, first, second, epilogue); break;
+      default: row_tile<6, Real>(row, columns, first, second, epilogue); break;
+    }
+    row += height;
+  }
+}
+
+}  // namespace

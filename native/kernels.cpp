@@ -1,0 +1,23 @@
+// Compiled once per instruction set: RNN_ISA is its name. Everything but the table below is local to this file.
+#include "train.hpp"
+
+namespace {
+
+template <class Real> constexpr rnn::Kernels<Real> kernels{
+    packed_size<Real>, pack<Real>,     tape_size<Real>, forward<Real>,  outputs<Real>, workspace_size<Real>,
+    set_d_preactivations<Real>, loss<Real>, backward<Real>, clip<Real>, update<Real>,
+};
+
+}  // namespace
+
+#define RNN_JOIN(a, b) a##b
+#define RNN_NAME(isa) RNN_JOIN(instruction_set_, isa)
+#define RNN_TEXT(isa) #isa
+#define RNN_STRING(isa) RNN_TEXT(isa)
+
+namespace rnn {
+
+extern const InstructionSet RNN_NAME(RNN_ISA);
+const InstructionSet RNN_NAME(RNN_ISA){RNN_STRING(RNN_ISA), &kernels<float>, &kernels<double>};
+
+}  // namespace rnn

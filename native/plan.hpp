@@ -1,0 +1,123 @@
+// What lives longer than a call: a network's packed weights, its workspace, and the tapes of its runs. No Python here.
+#pragma once
+
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#include "network.hpp"
+
+namespace rnn {
+
+// Zeroed memory for vectors of any instruction set; grows, never shrinks.
+template <class Real> class Buffer {
+ public:
+  Real* at_least(Index count) {
+    if (count > size_) {
+      memory_.reset();
+      size_ = 0;
+      const std::size_t bytes = std::size_t(count) * sizeof(Real);
+      memory_.reset(static_cast<Real*>(::operator new(bytes, alignment)));
+      std::memset(memory_.get(), 0, bytes);
+      size_ = count;
+    }
+    return memory_.get();
+  }
+  const Real* data() const { return memory_.get(); }
+
+ private:
+  static constexpr std::align_val_t alignment{64};
+  struct Free {
+    void operator()(Real* memory) const { ::operator delete(memory, alignment); }
+  };
+  std::unique_ptr<Real, Free> memory_;
+  Index size_ = 0;
+};
+
+// Sorts sequences by falling length and lays out their rows; see Timetable.
+class Schedule {
+ public:
+  // Row lengths are lengths[chosen[i]], or lengths[i] where chosen is null.
+  void build(const Index* lengths, const Index* chosen, Index sequences);
+  Timetable timetable() const;
+
+ private:
+  void lay_out(const Index* lengths);
+
+  std::vector<Index> order_, active_, block_;
+  Index steps_ = 0, same_length_ = 0;
+};
+
+struct NetworkDescription {
+  std::vector<LayerShape> layers;
+  std::vector<Index> tensor_boundaries;
+  NetworkShape shape;
+
+  NetworkDescription(std::vector<LayerShape> layers, Index inputs, Index outputs, Readout, OutputActivation, Loss);
+  NetworkDescription(const NetworkDescription&) = delete;  // shape points into the vectors
+};
+
+template <class Real> struct Tape {
+  Schedule schedule;
+  Buffer<Real> memory;
+};
+
+// A batch as the user has it: N sequences in rows of `inputs`.
+template <class Real> struct Run {
+  Sequences<Real> inputs;
+  const Index* lengths;
+  Index sequences;
+  Index steps;  // T of the user's arrays
+};
+
+template <class Real> struct ForwardResult {
+  Real *outputs, *preactivations, *final_state;
+};
+
+template <class Real> struct Training {
+  Sequences<Real> inputs;
+  TargetRows<Real> targets;
+  const Index* lengths;
+  const Index *order, *boundaries;
+  const double* learning_rates;
+  Index updates;
+  Optimizer<Real> optimizer;
+  ClippingRule clipping;
+};
+
+struct Report {
+  double *losses, *gradient_norms;
+  bool* clipped;
+  Index computed, applied;
+};
+
+// One network on one set of kernels. Calls exclude each other: they share the workspace.
+template <class Real> class Plan {
+ public:
+  Plan(std::unique_ptr<NetworkDescription>, const Kernels<Real>&, Real* parameters);
+
+  void refresh();  // after the parameters were changed from outside
+  std::unique_ptr<Tape<Real>> forward(const Run<Real>&, const Real* state, const ForwardResult<Real>&, bool keep_tape);
+  void backward(const Tape<Real>&, Padded<const Real> d_preactivations, const Real* d_final_state, Real* gradient,
+                Padded<Real> d_inputs, Real* d_state);
+  Report train_updates(const Training<Real>&, Report);
+  const NetworkShape& shape() const { return description_->shape; }
+
+ private:
+  std::unique_ptr<NetworkDescription> description_;
+  const Kernels<Real>& kernels_;
+  Real* parameters_;
+  std::mutex mutex_;
+  Buffer<Real> packed_, workspace_, gradient_;
+  Tape<Real> own_tape_;
+};
+
+// The kernels chosen when the module was imported, and all that were compiled.
+const InstructionSet& chosen_instruction_set();
+std::vector<const char*> compiled_instruction_sets();
+
+template <class Real> const Kernels<Real>& chosen_kernels();
+
+}  // namespace rnn

@@ -1,0 +1,77 @@
+// exp, tanh and sigmoid for vectors: correct digits over the whole range, NaN in → NaN out, no branch.
+#pragma once
+
+#include "simd.hpp"
+
+namespace {
+
+// What exp needs to know of a precision.
+template <class Real> struct ExpConstants;
+
+template <> struct ExpConstants<float> {
+  static constexpr float rounder = 12582912.0f;           // 1.5 · 2²³: adding it rounds to an integer, kept in the low bits
+  static constexpr int mantissa_bits = 23, bias = 127;
+  static constexpr float log2_e = 1.44269504f;
+  static constexpr float ln2_high = 0.693359375f;         // few digits, so that k · ln2_high is exact
+  static constexpr float ln2_low = -2.12194440e-4f;
+  static constexpr float lowest = -87.0f;                 // below it, 2ᵏ would no longer be a normal number
+  static constexpr float tanh_is_one = 10.0f;
+  static constexpr int terms = 7;
+};
+
+template <> struct ExpConstants<double> {
+  static constexpr double rounder = 6755399441055744.0;   // 1.5 · 2⁵²
+  static constexpr int mantissa_bits = 52, bias = 1023;
+  static constexpr double log2_e = 1.4426950408889634074;
+  static constexpr double ln2_high = 0.693145751953125;
+  static constexpr double ln2_low = 1.42860682030941723212e-6;
+  static constexpr double lowest = -708.0;
+  static constexpr double tanh_is_one = 20.0;
+  static constexpr int terms = 13;
+};
+
+constexpr double one_over_factorial(int n) { return n <= 1 ? 1.0 : one_over_factorial(n - 1) / n; }
+
+// x = k ln 2 + r with |r| ≤ ½ ln 2; gives 2ᵏ, and eʳ − 1 as a polynomial (Taylor's, whose rest is below half an ulp).
+template <class Real> struct Exponential {
+  Vector<Real> scale, fraction;
+};
+
+template <class Real> inline Exponential<Real> exponential(Vector<Real> x) {
+  using C = ExpConstants<Real>;
+  const Vector<Real> shifted = x * C::log2_e + C::rounder;
+  const Vector<Real> k = shifted - C::rounder;
+  const Vector<Real> r = (x - k * C::ln2_high) - k * C::ln2_low;
+  Vector<Real> p = broadcast<Real>(Real(one_over_factorial(C::terms)));
+#pragma GCC unroll 16
+  for (int n = C::terms - 1; n >= 2; --n) p = p * r + Real(one_over_factorial(n));
+  const Bits<Real> exponent = (reinterpret_cast<Bits<Real>>(shifted) + C::bias) << C::mantissa_bits;
+  return {reinterpret_cast<Vector<Real>>(exponent), p * (r * r) + r};
+}
+
+// eˣ for x ≤ 0, zero where it is too small to be a normal number.
+template <class Real> inline Vector<Real> exp_of_negative(Vector<Real> x) {
+  const Vector<Real> lowest = broadcast<Real>(ExpConstants<Real>::lowest);
+  const Exponential<Real> e = exponential<Real>(x < lowest ? lowest : x);
+  const Vector<Real> value = e.scale * e.fraction + e.scale;
+  return x < lowest ? Vector<Real>{} : value;
+}
+
+// tanh x = m / (m + 2) with m = e²ˣ − 1, which keeps the digits of small x; the sign is put back at the end.
+template <class Real> inline Vector<Real> tanh_of(Vector<Real> x) {
+  const Vector<Real> one_from = broadcast<Real>(ExpConstants<Real>::tanh_is_one);
+  const Vector<Real> size = absolute<Real>(x);
+  const Exponential<Real> e = exponential<Real>(2 * (size > one_from ? one_from : size));
+  const Vector<Real> m = e.scale * e.fraction + (e.scale - 1);
+  const Vector<Real> value = m / (m + 2);
+  return x < 0 ? -value : value;
+}
+
+// σ(x) = 1 / (1 + e⁻ˣ), with e⁻ˡˣˡ so that nothing overflows and the lower tail keeps its digits.
+template <class Real> inline Vector<Real> sigmoid_of(Vector<Real> x) {
+  const Vector<Real> e = exp_of_negative<Real>(-absolute<Real>(x));
+  const Vector<Real> one = broadcast<Real>(1);
+  return (x >= 0 ? one : e) / (e + 1);
+}
+
+}  // namespace

@@ -1,0 +1,38 @@
+"""Recurrent neural networks from scratch: exact backpropagation through time, on NumPy alone.
+
+>>> from rnn_from_scratch import RNNScratch
+>>> model = RNNScratch(input_features=3, hidden_units=5, num_output=1, learning_rate=0.01, random_state=0)
+>>> [y.shape for y in model.predict([[0.1, 0.2, 0.3], [0.2, 0.3, 0.4]])]
+[(1, 1), (1, 1)]
+"""
+
+from rnn_from_scratch.clipping import GlobalNorm, NoClipping, TensorNorm
+from rnn_from_scratch._version import __version__
+from rnn_from_scratch.configuration import show_config
+from rnn_from_scratch.engines.select import EngineUnavailableError
+from rnn_from_scratch.gradient_check import GradientCheck, check_gradients
+from rnn_from_scratch.network import Network
+from rnn_from_scratch.optimizers import SGD, Adam
+from rnn_from_scratch.scratch import RNNScratch
+from rnn_from_scratch.specification import Elman, NetworkSpecification
+from rnn_from_scratch.training.history import History
+from rnn_from_scratch.training.loop import NonFiniteError
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "Elman",
+    "EngineUnavailableError",
+    "GlobalNorm",
+    "GradientCheck",
+    "History",
+    "Network",
+    "NetworkSpecification",
+    "NoClipping",
+    "NonFiniteError",
+    "RNNScratch",
+    "TensorNorm",
+    "__version__",
+    "check_gradients",
+    "show_config",
+]

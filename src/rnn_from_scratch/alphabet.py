@@ -1,0 +1,40 @@
+"""The alphabet: every symbol of the library, defined here once and never redefined.
+
+Code, docstrings, documentation, C++ and error messages use the same letters:
+
+=========  ======================================  ==================  ===============================================
+symbol     meaning                                 symbol              meaning
+=========  ======================================  ==================  ===============================================
+``N``      sequences in a batch                    ``W_x`` (G·H, D)    input weights, gates stacked
+``T``      time steps                              ``W_h`` (G·H, H)    recurrent weights, gates stacked
+``D``      input features                          ``b_h`` (G·H,)      hidden bias
+``H``      hidden units                            ``W_y`` (O, H)      readout weights
+``O``      outputs                                 ``b_y`` (O,)        readout bias
+``G``      gates of a cell: Elman has 1            ``d_`` + name       gradient of the loss by that name
+=========  ======================================  ==================  ===============================================
+
+The parameters of a network are named by where they live: ``layer0.W_h``, ``readout.W_y``. The state of a network is a
+mapping from names such as ``layer0.h`` to arrays (N, H).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["FloatArray", "IndexArray", "State", "Tensors"]
+
+FloatArray = npt.NDArray[np.floating[Any]]
+"""An array of the model's dtype, float32 or float64."""
+
+IndexArray = npt.NDArray[np.int64]
+"""Positions and lengths."""
+
+Tensors = Mapping[str, FloatArray]
+"""Arrays by the names of the alphabet: the parameters of a layer, or their gradients."""
+
+State = Mapping[str, FloatArray]
+"""The hidden state of a whole network: ``{"layer0.h": (N, H), …}``."""

@@ -1,0 +1,108 @@
+"""Clipping: keep one exploding gradient from undoing what training has learned.
+
+Each rule changes a flat gradient in place and says whether it did. Rules are frozen descriptions; both engines read them.
+
+References
+----------
+R. Pascanu, T. Mikolov and Y. Bengio, "On the difficulty of training recurrent neural networks", ICML 2013.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from rnn_from_scratch.alphabet import FloatArray
+from rnn_from_scratch.validation import positive
+
+__all__ = ["Clipping", "GlobalNorm", "NoClipping", "TensorNorm", "as_clipping", "norm"]
+
+
+def norm(vector: FloatArray) -> float:
+    """The Euclidean norm, summed in float64 so that a float32 gradient of 1e30 has one.
+
+    >>> norm(np.array([3e30, 4e30], dtype=np.float32)) / 1e30
+    5.0000000...
+    """
+    wide = vector.astype(np.float64, copy=False)
+    return float(np.sqrt(np.dot(wide, wide)))
+
+
+@dataclass(frozen=True)
+class NoClipping:
+    """Leave every gradient as it is."""
+
+    kind: ClassVar[str] = "none"
+
+    def apply(self, gradient: FloatArray, slices: Iterable[slice]) -> bool:
+        """Nothing is done; False."""
+        return False
+
+
+@dataclass(frozen=True)
+class GlobalNorm:
+    """Scale the whole gradient g to ``g · limit / ‖g‖`` where ``‖g‖ > limit``.
+
+    >>> g = np.array([3.0, 4.0])
+    >>> GlobalNorm(1.0).apply(g, [slice(0, 1), slice(1, 2)]), g
+    (True, array([0.6, 0.8]))
+    """
+
+    limit: float
+    kind: ClassVar[str] = "global_norm"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limit", positive(self.limit, "limit", "GlobalNorm"))
+
+    def apply(self, gradient: FloatArray, slices: Iterable[slice]) -> bool:
+        """Clip in place; True if the norm was above the limit."""
+        size = norm(gradient)
+        if size > self.limit:
+            gradient *= self.limit / size
+            return True
+        return False
+
+
+@dataclass(frozen=True)
+class TensorNorm:
+    """Scale each tensor's gradient G to ``G · limit / ‖G‖`` where ``‖G‖ > limit``, every tensor by itself.
+
+    >>> g = np.array([3.0, 4.0])
+    >>> TensorNorm(3.5).apply(g, [slice(0, 1), slice(1, 2)]), g
+    (True, array([3. , 3.5]))
+    """
+
+    limit: float
+    kind: ClassVar[str] = "tensor_norm"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limit", positive(self.limit, "limit", "TensorNorm"))
+
+    def apply(self, gradient: FloatArray, slices: Iterable[slice]) -> bool:
+        """Clip in place; True if any tensor's norm was above the limit."""
+        clipped = False
+        for where in slices:
+            size = norm(gradient[where])
+            if size > self.limit:
+                gradient[where] *= self.limit / size
+                clipped = True
+        return clipped
+
+
+Clipping = NoClipping | GlobalNorm | TensorNorm
+
+
+def as_clipping(clip: object, owner: str) -> Clipping:
+    """The rule that a user's `clip` stands for: None, a number (global norm), or a rule.
+
+    >>> as_clipping(5, "Network.fit"), as_clipping(None, "Network.fit")
+    (GlobalNorm(limit=5.0), NoClipping())
+    """
+    if clip is None:
+        return NoClipping()
+    if isinstance(clip, (NoClipping, GlobalNorm, TensorNorm)):
+        return clip
+    return GlobalNorm(positive(clip, "clip", owner))

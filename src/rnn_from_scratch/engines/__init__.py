@@ -1,0 +1,1 @@
+"""Two engines behind one contract: the textbook in NumPy, and the same mathematics in C++."""

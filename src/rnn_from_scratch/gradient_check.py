@@ -1,0 +1,162 @@
+"""`check_gradients`: the gradient of every tensor against the slope of the loss itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rnn_from_scratch.alphabet import FloatArray
+from rnn_from_scratch.engines.base import loss_of, zero_state
+from rnn_from_scratch.engines.numpy_engine import NumpyEngine
+from rnn_from_scratch.network import Network
+from rnn_from_scratch.parameters import Parameters
+from rnn_from_scratch.sequences import Batch, Targets, as_batch, as_targets
+from rnn_from_scratch.validation import positive, shown
+
+__all__ = ["GradientCheck", "GradientRow", "check_gradients"]
+
+TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
+STEP = 1e-5  # the error of a central difference in float64 is least near the cube root of its precision
+
+
+@dataclass(frozen=True)
+class GradientRow:
+    """One tensor: the slope along a random direction, by the gradient and by two losses."""
+
+    tensor: str
+    shape: tuple[int, ...]
+    by_gradient: float
+    by_difference: float
+    error: float
+    """|by_gradient − by_difference| / max(|by_gradient|, |by_difference|, 1e-3 · largest slope of any tensor)"""
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """The table that `check_gradients` returns; print it.
+
+    Attributes
+    ----------
+    rows : tuple of GradientRow
+    tolerance : float
+        Largest error that passes.
+    """
+
+    rows: tuple[GradientRow, ...]
+    tolerance: float
+
+    @property
+    def max_error(self) -> float:
+        """The largest error of any tensor."""
+        return max(row.error for row in self.rows)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every tensor's error is within the tolerance."""
+        return self.max_error <= self.tolerance  # False for NaN
+
+    def __str__(self) -> str:
+        lines = [f"{'tensor':<16}{'shape':<14}{'by gradient':>16}{'by difference':>16}{'error':>11}"]
+        for row in self.rows:
+            mark = "" if row.error <= self.tolerance else "  WRONG"
+            lines.append(
+                f"{row.tensor:<16}{row.shape!s:<14}{row.by_gradient:>16.9g}{row.by_difference:>16.9g}{row.error:>11.1e}{mark}"
+            )
+        verdict = "all within" if self.passed else "NOT all within"
+        return "\n".join([*lines, f"{verdict} {self.tolerance:.0e}"])
+
+
+def check_gradients(
+    network: Network, X: Any, y: Any, *, lengths: Any = None, tolerance: float | None = None, random_state: Any = 0
+) -> GradientCheck:
+    """Compare the network's gradient with finite differences of its loss, tensor by tensor.
+
+    For each tensor W a random direction V of unit length is drawn, and ``Σ d_W ⊙ V`` is held against
+    ``(L(W + εV) − L(W − εV)) / 2ε``. The gradient comes from the network's own engine and precision, the two losses from
+    the NumPy engine in float64, so that a mistake of either engine, or of the precision, shows. Where an activation has a
+    kink (relu), a difference across it is no slope: use smooth data or another seed.
+
+    Parameters
+    ----------
+    network : Network
+        Not changed.
+    X, y, lengths
+        As in `Network.fit`.
+    tolerance : float, optional
+        Largest relative error that passes: 1e-6 for float64, 1e-3 for float32 when not given.
+    random_state : None, int, SeedSequence or Generator, default=0
+        Draws the directions.
+
+    Returns
+    -------
+    GradientCheck
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> from rnn_from_scratch import Elman, Network
+    >>> rng = np.random.default_rng(0)
+    >>> network = Network(2, [Elman(4)], 1, random_state=0)
+    >>> check = check_gradients(network, rng.normal(size=(3, 6, 2)), rng.normal(size=(3, 6, 1)))
+    >>> check.passed, [row.tensor for row in check.rows]
+    (True, ['layer0.W_x', 'layer0.W_h', 'layer0.b_h', 'readout.W_y', 'readout.b_y'])
+    """
+    if not isinstance(network, Network):
+        raise TypeError(f"network of check_gradients must be a Network. Got {shown(network)}.")
+    gradient = network.loss_and_gradient(X, y, lengths=lengths)[1]
+    generator = np.random.default_rng(random_state)
+    oracle = _Oracle(network, X, y, lengths)
+    slopes = []
+    for name, d_W in gradient.items():
+        V = generator.normal(size=d_W.shape)
+        V /= np.sqrt((V * V).sum())
+        slopes.append((name, d_W.shape, float((d_W * V).sum()), oracle.slope(name, V)))
+    floor = 1e-3 * max(max(abs(a), abs(b)) for _, _, a, b in slopes) or 1.0
+    rows = tuple(
+        GradientRow(name, shape, a, b, abs(a - b) / max(abs(a), abs(b), floor)) for name, shape, a, b in slopes
+    )
+    allowed = TOLERANCE[str(network.dtype)] if tolerance is None else positive(tolerance, "tolerance", "check_gradients")
+    return GradientCheck(rows, allowed)
+
+
+class _Oracle:
+    """The loss of a network as the textbook computes it in float64, at and around its parameters."""
+
+    def __init__(self, network: Network, X: Any, y: Any, lengths: Any) -> None:
+        self.specification = network.specification
+        float64 = np.dtype(np.float64)
+        self.parameters = Parameters(self.specification, float64)
+        with self.parameters.edit() as views:
+            for name, values in network.parameters.items():
+                views[name][...] = values
+        # The numbers the network saw: rounded to its precision first
+        seen = network.dtype or float64
+        inputs = as_batch(X, self.specification.input_size, seen, lengths)
+        targets = as_targets(y, inputs, self.specification.output_size, self.specification.readout, seen)
+        self.inputs = Batch(inputs.array.astype(float64), inputs.starts, inputs.lengths, inputs.steps)
+        self.targets = Targets(
+            targets.array.astype(float64), targets.starts, targets.lengths, targets.steps, targets.weights.astype(float64)
+        )
+        self.engine = NumpyEngine()
+        self.plan = self.engine.plan(self.specification, self.parameters)
+
+    def loss(self) -> float:
+        state = zero_state(self.specification, len(self.inputs), self.parameters.dtype)
+        run = self.engine.forward(self.plan, self.inputs, state, keep_tape=False)
+        return loss_of(self.specification, run.preactivations, self.targets)[0]
+
+    def slope(self, name: str, direction: FloatArray) -> float:
+        losses = []
+        where = self.parameters.slices[name]
+        before = self.parameters.vector[where].copy()
+        for sign in (1, -1):
+            self.parameters.vector[where] = before + sign * STEP * direction.ravel()
+            losses.append(self.loss())
+        self.parameters.vector[where] = before
+        return (losses[0] - losses[1]) / (2 * STEP)

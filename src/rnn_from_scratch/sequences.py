@@ -1,0 +1,246 @@
+"""From what users pass to one form that every engine reads: rows of steps, and where each sequence lies in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rnn_from_scratch.alphabet import FloatArray, IndexArray
+from rnn_from_scratch.validation import numeric_array, require_finite, shown
+
+__all__ = ["Batch", "Targets", "as_batch", "as_targets", "model_dtype"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """N sequences of one kind, stored as rows: sequence n is ``array[starts[n] : starts[n] + lengths[n]]``.
+
+    Nothing is ever padded or copied to form a batch: sequences of different lengths lie one after the other, windows over
+    one long series overlap, and a subset is a choice of starts.
+
+    Attributes
+    ----------
+    array : ndarray (S, D)
+        The rows of all steps, C-contiguous, of the model's dtype.
+    starts, lengths : ndarray (N,) of int64
+        First row and number of steps of each sequence; every length is at least 1.
+    steps : int
+        T of the (N, T, …) arrays that belong to this batch; at least the longest length.
+    """
+
+    array: FloatArray
+    starts: IndexArray
+    lengths: IndexArray
+    steps: int
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def unpadded(self) -> bool:
+        """Whether every sequence has all T steps, so that no row of a (N, T, …) array is padding."""
+        return bool((self.lengths == self.steps).all())
+
+    def select(self, index: IndexArray) -> Batch:
+        """The sequences at the given positions, in that order, over the same rows; T is that of the longest of them."""
+        lengths = self.lengths[index]
+        return Batch(self.array, self.starts[index], lengths, int(lengths.max()))
+
+    def real_steps(self) -> npt.NDArray[np.bool_]:
+        """(N, T): True where a sequence has a step, False past its end."""
+        return np.arange(self.steps) < self.lengths[:, None]
+
+    def rows(self) -> IndexArray:
+        """(S,): the positions in `array` of all steps, sequence after sequence."""
+        offsets = np.cumsum(self.lengths) - self.lengths  # where each sequence begins in the answer
+        return np.repeat(self.starts - offsets, self.lengths) + np.arange(int(self.lengths.sum()))
+
+    def time_major(self) -> FloatArray:
+        """(T, N, D): step after step, zeros past the end of a sequence. Padding is never read."""
+        steps = np.arange(self.steps)[:, None]  # (T, 1)
+        if self.unpadded:
+            return self.array[self.starts + steps]
+        inside = steps < self.lengths  # (T, N)
+        x = self.array[self.starts + np.minimum(steps, self.lengths - 1)]
+        x[~inside] = 0
+        return x
+
+
+@dataclass(frozen=True)
+class Targets(Batch):
+    """What a network should say: rows of outputs as in `Batch`, and the weight of each row in the loss.
+
+    Attributes
+    ----------
+    weights : ndarray (S,)
+        Non-negative weight of each row of `array`.
+    """
+
+    weights: FloatArray
+
+    def select(self, index: IndexArray) -> Targets:
+        chosen = super().select(index)
+        return Targets(chosen.array, chosen.starts, chosen.lengths, chosen.steps, self.weights)
+
+
+def model_dtype(X: object) -> np.dtype[np.floating]:
+    """The dtype that a model takes from its first data: float32 stays float32, everything else becomes float64."""
+    first = X[0] if isinstance(X, (list, tuple)) and X else X
+    is_float32 = getattr(first, "dtype", None) == np.float32
+    return np.dtype(np.float32 if is_float32 else np.float64)
+
+
+def as_batch(
+    X: object, features: int, dtype: np.dtype[np.floating], lengths: object = None, name: str = "X"
+) -> Batch:
+    """Sequences as users pass them, checked and in one form.
+
+    Parameters
+    ----------
+    X : array_like (N, T, D), or list of N array_like (T_i, D)
+        Values past a sequence's end are never looked at: NaN may stand there.
+    features : int
+        D.
+    dtype : numpy.dtype
+        What the numbers are cast to; no copy is made of a C-contiguous array that has it already.
+    lengths : array_like (N,) of int, optional
+        Real steps of each sequence of a three-dimensional X; all T when not given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming `name`, what is allowed and what came.
+
+    Examples
+    --------
+    >>> batch = as_batch([[[1.0], [2.0]], [[3.0]]], 1, np.dtype(np.float64))
+    >>> batch.starts, batch.lengths, batch.array.ravel()
+    (array([0, 2]), array([2, 1]), array([1., 2., 3.]))
+    """
+    if _is_list_of_sequences(X):
+        if lengths is not None:
+            raise ValueError(f"lengths must be None when {name} is a list of sequences. Got {shown(lengths)}.")
+        return _from_list(X, features, dtype, name)  # type: ignore[arg-type]  # checked in the line above
+    values = numeric_array(X, name)
+    if values.ndim != 3 or values.shape[2] != features:
+        raise ValueError(f"{name} must be (N, T, D={features}). Got {values.shape}.")
+    N, T, _ = values.shape
+    if N == 0 or T == 0:
+        raise ValueError(f"{name} must hold at least one sequence of at least one step. Got {values.shape}.")
+    real = _as_lengths(lengths, N, T)
+    array = _cast(values, dtype, name).reshape(N * T, features)
+    batch = Batch(array, np.arange(N, dtype=np.int64) * T, real, T)
+    _require_finite_steps(array, batch, name)
+    return batch
+
+
+def as_targets(y: object, inputs: Batch, outputs: int, readout: str, dtype: np.dtype[np.floating]) -> Targets:
+    """Targets as users pass them, one row for every output that the loss looks at.
+
+    Parameters
+    ----------
+    y : array_like
+        With ``readout="every"`` (N, T, O), or (N, T) for one output, or a list of arrays (T_i, O) or (T_i,); with
+        ``readout="last"`` (N, O), or (N,) for one output.
+    inputs : Batch
+        The sequences that the targets belong to.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming what is allowed and what came.
+    """
+    if readout == "last":
+        batch = _last_targets(y, len(inputs), outputs, dtype)
+    elif _is_list_of_sequences(y):
+        batch = _list_targets(y, inputs, outputs, dtype)
+    else:
+        batch = _padded_targets(y, inputs, outputs, dtype)
+    return Targets(batch.array, batch.starts, batch.lengths, batch.steps, np.ones(len(batch.array), dtype))
+
+
+def _last_targets(y: object, N: int, outputs: int, dtype: np.dtype[np.floating]) -> Batch:
+    values = numeric_array(y, "y")
+    if values.shape != (N, outputs) and not (outputs == 1 and values.shape == (N,)):
+        raise ValueError(f"y must be (N={N}, O={outputs}). Got {values.shape}.")
+    array = _cast(values, dtype, "y").reshape(N, outputs)
+    require_finite(array, "y")
+    return Batch(array, np.arange(N, dtype=np.int64), np.ones(N, dtype=np.int64), 1)
+
+
+def _list_targets(y: Any, inputs: Batch, outputs: int, dtype: np.dtype[np.floating]) -> Batch:
+    items = [numeric_array(item, f"y[{n}]") for n, item in enumerate(y)]
+    if outputs == 1:
+        items = [item[:, None] if item.ndim == 1 else item for item in items]
+    batch = _from_list(items, outputs, dtype, "y")
+    if not np.array_equal(batch.lengths, inputs.lengths):
+        expected, came = shown(inputs.lengths.tolist()), shown(batch.lengths.tolist())
+        raise ValueError(f"y must have the lengths of X, {expected}. Got {came}.")
+    return batch
+
+
+def _padded_targets(y: object, inputs: Batch, outputs: int, dtype: np.dtype[np.floating]) -> Batch:
+    values = numeric_array(y, "y")
+    N, T = len(inputs), inputs.steps
+    if values.shape != (N, T, outputs) and not (outputs == 1 and values.shape == (N, T)):
+        raise ValueError(f"y must be (N={N}, T={T}, O={outputs}). Got {values.shape}.")
+    array = _cast(values, dtype, "y").reshape(N * T, outputs)
+    batch = Batch(array, np.arange(N, dtype=np.int64) * T, inputs.lengths, T)
+    _require_finite_steps(array, batch, "y")
+    return batch
+
+
+def _is_list_of_sequences(X: object) -> bool:
+    """A list (or object array) whose items differ in length or are arrays: not one rectangular nested list."""
+    if isinstance(X, np.ndarray):
+        return X.dtype == object and X.ndim == 1
+    return isinstance(X, (list, tuple))
+
+
+def _from_list(X: Sequence[object], features: int, dtype: np.dtype[np.floating], name: str) -> Batch:
+    if len(X) == 0:
+        raise ValueError(f"{name} must hold at least one sequence. Got an empty list.")
+    arrays: list[npt.NDArray[Any]] = []
+    for n, item in enumerate(X):
+        values = numeric_array(item, f"{name}[{n}]")
+        if values.ndim != 2 or values.shape[1] != features:
+            raise ValueError(f"{name}[{n}] must be (T, {'O' if name == 'y' else 'D'}={features}). Got {values.shape}.")
+        if len(values) == 0:
+            raise ValueError(f"{name}[{n}] must have at least one step. Got {values.shape}.")
+        arrays.append(values)
+    lengths = np.array([len(values) for values in arrays], dtype=np.int64)
+    array = _cast(np.concatenate(arrays), dtype, name)
+    batch = Batch(array, np.cumsum(lengths) - lengths, lengths, int(lengths.max()))
+    _require_finite_steps(array, batch, name)
+    return batch
+
+
+def _as_lengths(lengths: object, N: int, T: int) -> IndexArray:
+    if lengths is None:
+        return np.full(N, T, dtype=np.int64)
+    values = numeric_array(lengths, "lengths")
+    if values.shape != (N,) or values.dtype.kind not in "iu":
+        raise ValueError(f"lengths must be (N={N},) of ints. Got {values.shape} of {values.dtype}.")
+    outside = np.flatnonzero((values < 1) | (values > T))
+    if outside.size:
+        n = int(outside[0])
+        raise ValueError(f"lengths must lie between 1 and T={T}. Got {int(values[n])} for sequence {n}.")
+    return values.astype(np.int64)
+
+
+def _cast(values: npt.NDArray[Any], dtype: np.dtype[np.floating], name: str) -> FloatArray:
+    """The same numbers as a C-contiguous, aligned array of the model's dtype; a copy only where one is needed."""
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which the check of finiteness names
+        return np.require(values, dtype, ["C", "A"])
+
+
+def _require_finite_steps(array: FloatArray, batch: Batch, name: str) -> None:
+    """Refuse NaN and infinity in real steps; what stands past the end of a sequence is nobody's business."""
+    if np.isfinite(array).all():
+        return
+    for n, (start, length) in enumerate(zip(batch.starts, batch.lengths, strict=True)):
+        require_finite(array[start : start + length], f"{name}[{n}]")

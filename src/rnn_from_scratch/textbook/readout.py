@@ -1,0 +1,50 @@
+"""From hidden states to outputs: ``y = g(W_y h + b_y)``, and back.
+
+The value before g, the *pre-activation*, is what losses take their gradient by: that is exact and stable where the gradient
+by the output itself would divide by a probability that has become zero.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+from rnn_from_scratch.alphabet import FloatArray, Tensors
+from rnn_from_scratch.textbook.activations import linear, sigmoid, softmax
+
+__all__ = ["OUTPUT_ACTIVATIONS", "ReadoutGradient", "backward", "d_preactivations", "forward"]
+
+OUTPUT_ACTIVATIONS = {"linear": linear, "sigmoid": sigmoid, "softmax": softmax}
+
+
+class ReadoutGradient(NamedTuple):
+    """Gradients of the loss by all that the readout saw."""
+
+    d_p: dict[str, FloatArray]
+    d_h: FloatArray
+
+
+def forward(p: Tensors, h: FloatArray) -> FloatArray:
+    """h (…, H) gives the pre-activations (…, O)."""
+    return h @ p["W_y"].T + p["b_y"]
+
+
+def backward(p: Tensors, h: FloatArray, d_a: FloatArray) -> ReadoutGradient:
+    """d_a (…, O) by the pre-activations gives the gradients by W_y, b_y and h (…, H)."""
+    rows = d_a.reshape(-1, d_a.shape[-1])  # (rows, O)
+    d_p = {"W_y": rows.T @ h.reshape(-1, h.shape[-1]), "b_y": rows.sum(axis=0)}
+    return ReadoutGradient(d_p, d_a @ p["W_y"])
+
+
+def d_preactivations(output_activation: str, outputs: FloatArray, d_outputs: FloatArray) -> FloatArray:
+    """The gradient by the outputs (…, O) turned into the gradient by the pre-activations (…, O).
+
+    >>> y = np.array([0.2, 0.8])
+    >>> d_preactivations("softmax", y, np.array([1.0, 0.0])).round(4)
+    array([ 0.16, -0.16])
+    """
+    if output_activation == "sigmoid":
+        return d_outputs * outputs * (1 - outputs)
+    if output_activation == "softmax":  # Jacobian diag(y) − y yᵀ
+        return outputs * (d_outputs - (d_outputs * outputs).sum(axis=-1, keepdims=True))
+    return d_outputs

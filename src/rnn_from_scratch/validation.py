@@ -1,0 +1,124 @@
+"""Checks of what users pass. Every message names the parameter, its owner, what is allowed and what came."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rnn_from_scratch.alphabet import FloatArray
+
+__all__ = ["boolean", "choice", "generator", "integer", "number", "numeric_array", "positive", "require_finite", "shown"]
+
+
+def shown(value: object) -> str:
+    """How a refused value appears in a message: short, on one line.
+
+    >>> shown("tanh"), shown(list(range(100)))
+    ("'tanh'", '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, ...')
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:56] + "..."
+
+
+def integer(value: object, name: str, owner: str, minimum: int = 1) -> int:
+    """An int of at least `minimum`; NumPy integers count, bools and floats do not.
+
+    >>> integer(0, "hidden_size", "Elman")
+    Traceback (most recent call last):
+    ValueError: hidden_size of Elman must be an int >= 1. Got 0.
+    """
+    message = f"{name} of {owner} must be an int >= {minimum}. Got {shown(value)}."
+    if isinstance(value, (bool, np.bool_, np.ndarray)):
+        raise TypeError(message)
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]  # the very question asked here
+    except TypeError:
+        raise TypeError(message) from None
+    if number < minimum:
+        raise ValueError(message)
+    return number
+
+
+def number(value: object, name: str, owner: str, allowed: str) -> float:
+    """A finite real number, as a Python float; `allowed` describes the range in the message."""
+    message = f"{name} of {owner} must be {allowed}. Got {shown(value)}."
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(message)
+    try:
+        result = float(value)
+    except OverflowError:
+        raise ValueError(message) from None
+    if not np.isfinite(result):
+        raise ValueError(message)
+    return result
+
+
+def positive(value: object, name: str, owner: str) -> float:
+    """A finite number above zero.
+
+    >>> positive(-1, "learning_rate", "Network.fit")
+    Traceback (most recent call last):
+    ValueError: learning_rate of Network.fit must be a finite number > 0. Got -1.
+    """
+    result = number(value, name, owner, "a finite number > 0")
+    if result <= 0:
+        raise ValueError(f"{name} of {owner} must be a finite number > 0. Got {shown(value)}.")
+    return result
+
+
+def boolean(value: object, name: str, owner: str) -> bool:
+    """True or False, NumPy's bools included."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} of {owner} must be True or False. Got {shown(value)}.")
+    return bool(value)
+
+
+def choice(value: object, name: str, owner: str, allowed: Collection[str]) -> str:
+    """One of a few words.
+
+    >>> choice("gelu", "activation", "Elman", ["tanh", "relu"])
+    Traceback (most recent call last):
+    ValueError: activation of Elman must be one of 'tanh', 'relu'. Got 'gelu'.
+    """
+    if not isinstance(value, str) or value not in allowed:
+        words = ", ".join(repr(word) for word in allowed)
+        kind: type[Exception] = ValueError if isinstance(value, str) else TypeError
+        raise kind(f"{name} of {owner} must be one of {words}. Got {shown(value)}.")
+    return value
+
+
+def generator(random_state: object, owner: str) -> np.random.Generator:
+    """The random generator that `random_state` stands for: None, an int >= 0, a SeedSequence or a Generator itself."""
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    seeds = (np.random.SeedSequence, np.random.BitGenerator)
+    if random_state is None or isinstance(random_state, seeds):
+        return np.random.default_rng(random_state)
+    try:
+        return np.random.default_rng(integer(random_state, "random_state", owner, minimum=0))
+    except (TypeError, ValueError) as error:
+        allowed = "None, an int >= 0, a SeedSequence, a BitGenerator or a Generator"
+        raise type(error)(f"random_state of {owner} must be {allowed}. Got {shown(random_state)}.") from None
+
+
+def numeric_array(values: object, name: str) -> npt.NDArray[Any]:
+    """`values` as an array of real numbers of whatever dtype they have; anything else is refused."""
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError):  # NumPy refuses nested lists of unequal lengths
+        raise ValueError(f"{name} must be a rectangular array of real numbers. Got rows of unequal shapes.") from None
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name} must be an array of real numbers. Got dtype {array.dtype}.")
+    return array
+
+
+def require_finite(array: FloatArray, name: str) -> None:
+    """Refuse NaN and infinity, naming the first place where one stands."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise ValueError(f"{name} must be finite. Got {array[place]} at index {place}.")
