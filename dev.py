@@ -196,7 +196,7 @@ def install(extra):
         say("Installed, with the NumPy engine alone: the C++ engine did not build. To see the compiler's messages, set")
         say("RNN_FROM_SCRATCH_REQUIRE_NATIVE=1 and run the same command again.")
     else:
-        say("Installed, with the NumPy engine. It can do everything; with a C++ compiler there would be a faster one too.")
+        say("Installed, with the NumPy engine. It can do everything; with a C++ compiler there is a faster one too.")
 
 
 # --- Small things ---

@@ -109,6 +109,7 @@ template <class Real> class BoundPlan {
 
   void backward(const rnn::Tape<Real>& tape, Index steps, const In<Real>& d_preactivations, const In<Real>& d_final_state,
                 const Out<Real>& gradient, const Out<Real>& d_inputs, const Out<Real>& d_state) {
+    if (!plan_->made(tape)) refuse("tape must come from the forward of this plan.");
     const rnn::NetworkShape& shape = plan_->shape();
     const rnn::Timetable when = tape.schedule.timetable();
     const Index N = when.sequences;

@@ -57,16 +57,41 @@ template <class Real> struct LayerWeights {
       : forward(packed), recurrent(forward + size.forward_weights()), input(recurrent + size.recurrent_weights()) {}
 };
 
+// Writes the transpose of `from` (rows, columns) with rows padded to whole vectors: to[c · to_row + r] = from[r · columns + c].
+// A vector of rows at a time, so that every cache line written is written whole.
+template <class Real> void transpose(const Real* from, Index rows, Index columns, Real* to, Index to_row) {
+  for (Index r = 0; r < rows; r += lanes<Real>) {
+    const Index count = rows - r < lanes<Real> ? rows - r : lanes<Real>;
+    const Real* block = from + r * columns;
+    for (Index c = 0; c < columns; ++c) {
+      Vector<Real> column = {};
+      if (count == lanes<Real>) {
+        for (Index i = 0; i < lanes<Real>; ++i) column[i] = block[i * columns + c];
+      } else {
+        for (Index i = 0; i < count; ++i) column[i] = block[i * columns + c];
+      }
+      store(to + c * to_row + r, column);
+    }
+  }
+}
+
+// Copies `from` (rows, columns) into rows of to_row numbers.
+template <class Real> void copy_rows(const Real* from, Index rows, Index columns, Real* to, Index to_row) {
+  for (Index r = 0; r < rows; ++r) {
+    for (Index c = 0; c < columns; ++c) to[r * to_row + c] = from[r * columns + c];
+  }
+}
+
 // From the flat parameters W_x (H, D), W_h (H, H), b_h (H) to the three layouts; padding stays zero.
 template <class Real> void pack_layer(const LayerSizes<Real>& size, const Real* parameters, Real* packed) {
   const Index D = size.D, H = size.H, H_pad = size.H_pad;
   const Real *W_x = parameters, *W_h = W_x + H * D, *b_h = W_h + H * H;
   Real *forward = packed, *recurrent = forward + size.forward_weights(), *input = recurrent + size.recurrent_weights();
-  for (Index i = 0; i < H; ++i) {
-    for (Index j = 0; j < H; ++j) forward[j * H_pad + i] = recurrent[i * H_pad + j] = W_h[i * H + j];
-    for (Index d = 0; d < D; ++d) forward[(H + d) * H_pad + i] = input[i * size.D_pad + d] = W_x[i * D + d];
-    forward[(H + D) * H_pad + i] = b_h[i];
-  }
+  transpose(W_h, H, H, forward, H_pad);
+  transpose(W_x, H, D, forward + H * H_pad, H_pad);
+  copy_rows(b_h, 1, H, forward + (H + D) * H_pad, H_pad);
+  copy_rows(W_h, H, H, recurrent, H_pad);
+  copy_rows(W_x, H, D, input, size.D_pad);
 }
 
 // Block 0 of the rows holds h_0 already, and every row its x and 1; fills in the states after each step.

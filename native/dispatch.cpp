@@ -9,11 +9,7 @@
 
 namespace rnn {
 
-#if defined(RNN_HAS_v2)
-extern const InstructionSet instruction_set_v2, instruction_set_v3, instruction_set_v4;
-#else
-extern const InstructionSet instruction_set_baseline;
-#endif
+extern const InstructionSet instruction_set_v2, instruction_set_v3, instruction_set_v4, instruction_set_baseline;
 
 namespace {
 
@@ -22,20 +18,39 @@ struct Candidate {
   bool supported;
 };
 
-// From the least to the most demanding.
-std::vector<Candidate> candidates() {
-#if defined(RNN_HAS_v2)
-  __builtin_cpu_init();
-  const bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
-  const bool v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
-                  __builtin_cpu_supports("bmi2");
-  const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                  __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-                  __builtin_cpu_supports("avx512vl");
-  return {{&instruction_set_v2, v2}, {&instruction_set_v3, v3}, {&instruction_set_v4, v4}};
-#else
-  return {{&instruction_set_baseline, true}};
+#if defined(__x86_64__)
+bool supports_v2() { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
+
+bool supports_v3() {
+  return supports_v2() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+         __builtin_cpu_supports("bmi2");
+}
+
+bool supports_v4() {
+  return supports_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
 #endif
+
+// What was compiled, from the least to the most demanding.
+std::vector<Candidate> candidates() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+#endif
+  return {
+#if defined(RNN_HAS_v2)
+      {&instruction_set_v2, supports_v2()},
+#endif
+#if defined(RNN_HAS_v3)
+      {&instruction_set_v3, supports_v3()},
+#endif
+#if defined(RNN_HAS_v4)
+      {&instruction_set_v4, supports_v4()},
+#endif
+#if defined(RNN_HAS_baseline)
+      {&instruction_set_baseline, true},
+#endif
+  };
 }
 
 const InstructionSet& choose() {

@@ -28,9 +28,12 @@ inline __attribute__((always_inline)) void accumulate(
   const Real* b = o.b + column;
   const auto multiply_add = [&](int s) __attribute__((always_inline)) {
     Vector<Real> w[VECTORS];
+#pragma GCC unroll 8
     for (int v = 0; v < VECTORS; ++v) w[v] = load(b + v * lanes<Real>);
+#pragma GCC unroll 8
     for (int r = 0; r < ROWS; ++r) {
       const Vector<Real> x = broadcast(a[r * o.a_row]);
+#pragma GCC unroll 8
       for (int v = 0; v < VECTORS; ++v) sum[s][r][v] += x * w[v];
     }
     a += o.a_depth;
@@ -50,9 +53,12 @@ inline __attribute__((always_inline)) void tile(
   Vector<Real> sum[SPLIT][ROWS][VECTORS] = {};
   accumulate<ROWS, VECTORS, SPLIT, Real>(sum, first, row, column);
   accumulate<ROWS, VECTORS, SPLIT, Real>(sum, second, row, column);
+#pragma GCC unroll 8
   for (int r = 0; r < ROWS; ++r) {
+#pragma GCC unroll 8
     for (int v = 0; v < VECTORS; ++v) {
       Vector<Real> total = sum[0][r][v];
+#pragma GCC unroll 8
       for (int s = 1; s < SPLIT; ++s) total += sum[s][r][v];
       epilogue(row + r, column + v * lanes<Real>, total);
     }
@@ -102,5 +108,24 @@ inline void product(Index rows, Index columns, const Operands<Real>& first, cons
     row += height;
   }
 }
+
+// Epilogues that only put sums where they belong; named, so that all their products share one instantiation.
+template <class Real> struct IntoPadded {
+  Real* to;
+  Index width;
+
+  void operator()(Index row, Index column, Vector<Real> sum) const { store(to + row * width + column, sum); }
+};
+
+// Rows that are `width` apart, of which only the first `count` numbers are wanted, in another order.
+template <class Real> struct IntoRows {
+  Real* to;
+  Index width, count;
+  const Index* order;  // or null: as they come
+
+  void operator()(Index row, Index column, Vector<Real> sum) const {
+    store_some(to + (order ? order[row] : row) * width + column, sum, count - column);
+  }
+};
 
 }  // namespace

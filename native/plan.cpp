@@ -1,6 +1,7 @@
 #include "plan.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <numeric>
 
@@ -59,9 +60,18 @@ NetworkDescription::NetworkDescription(std::vector<LayerShape> layers_, Index in
            tensor_boundaries.data(), Index(tensor_boundaries.size()) - 1};
 }
 
+namespace {
+
+Index next_plan_number() {
+  static std::atomic<Index> plans{0};
+  return ++plans;
+}
+
+}  // namespace
+
 template <class Real>
 Plan<Real>::Plan(std::unique_ptr<NetworkDescription> description, const Kernels<Real>& kernels, Real* parameters)
-    : description_(std::move(description)), kernels_(kernels), parameters_(parameters) {
+    : number_(next_plan_number()), description_(std::move(description)), kernels_(kernels), parameters_(parameters) {
   packed_.at_least(kernels_.packed_size(shape()));
   gradient_.at_least(shape().parameter_count());
   refresh();
@@ -78,6 +88,7 @@ std::unique_ptr<Tape<Real>> Plan<Real>::forward(const Run<Real>& run, const Real
   const std::lock_guard<std::mutex> lock(mutex_);
   std::unique_ptr<Tape<Real>> kept = keep_tape ? std::make_unique<Tape<Real>>() : nullptr;
   Tape<Real>& tape = keep_tape ? *kept : own_tape_;
+  tape.plan = number_;
   tape.schedule.build(run.lengths, nullptr, run.sequences);
   const Timetable when = tape.schedule.timetable();
   Real* memory = tape.memory.at_least(kernels_.tape_size(shape(), when));

@@ -60,6 +60,7 @@ struct NetworkDescription {
 };
 
 template <class Real> struct Tape {
+  Index plan = 0;  // the number of the plan that made it: only that plan knows how it is laid out
   Schedule schedule;
   Buffer<Real> memory;
 };
@@ -104,8 +105,10 @@ template <class Real> class Plan {
                 Padded<Real> d_inputs, Real* d_state);
   Report train_updates(const Training<Real>&, Report);
   const NetworkShape& shape() const { return description_->shape; }
+  bool made(const Tape<Real>& tape) const { return tape.plan == number_; }
 
  private:
+  const Index number_;
   std::unique_ptr<NetworkDescription> description_;
   const Kernels<Real>& kernels_;
   Real* parameters_;

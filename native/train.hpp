@@ -83,10 +83,9 @@ template <class Real> void pack(const NetworkShape& shape, const Real* parameter
   const ReadoutSizes<Real> size(shape);
   const Real *W_y = parameters, *b_y = W_y + size.O * size.H;
   Real *forward = packed, *backward = packed + size.forward_weights();
-  for (Index o = 0; o < size.O; ++o) {
-    for (Index j = 0; j < size.H; ++j) forward[j * size.O_pad + o] = backward[o * size.H_pad + j] = W_y[o * size.H + j];
-    forward[size.H * size.O_pad + o] = b_y[o];
-  }
+  transpose(W_y, size.O, size.H, forward, size.O_pad);
+  copy_rows(b_y, 1, size.O, forward + size.H * size.O_pad, size.O_pad);
+  copy_rows(W_y, size.O, size.H, backward, size.H_pad);
 }
 
 template <class Real> const Real* layer_packed(const NetworkShape& shape, const Real* packed, Index layer) {
@@ -108,11 +107,13 @@ template <class Real, class Source>
 void set_inputs(const LayerSizes<Real>& size, const Timetable& when, Real* rows, const Source& source) {
   for (Index t = 0; t < when.steps; ++t) {
     Real* x = rows + when.block[t] * size.row + size.H_pad;
-    for (Index row = 0; row < when.block_rows(t); ++row, x += size.row) {
-      const bool running = row < when.active[t];
-      const Real* from = running ? source(t, row) : nullptr;
-      for (Index d = 0; d < size.D; ++d) x[d] = running ? from[d] : 0;
+    for (Index row = 0; row < when.active[t]; ++row, x += size.row) {
+      const Real* from = source(t, row);
+      for (Index d = 0; d < size.D; ++d) x[d] = from[d];
       x[size.D] = 1;
+    }
+    for (Index row = when.active[t]; row < when.block_rows(t); ++row, x += size.row) {
+      for (Index d = 0; d <= size.D; ++d) x[d] = 0;
     }
   }
 }
@@ -171,9 +172,9 @@ void forward(const NetworkShape& shape, const Real* packed, const Timetable& whe
   const Real* W = layer_packed(shape, packed, shape.layer_count);
   const Real* bias = W + size.H * size.O_pad;
   Real* a = parts.preactivations();
-  const Operands<Real> by_state{h, h_row, 1, W, size.O_pad, size.H};
-  product<Real>(when.readout_rows(shape.readout), size.O_pad, by_state, no_operands<Real>,
-                [&](Index row, Index column, Vector<Real> sum) { store(a + row * size.O_pad + column, sum + load(bias + column)); });
+  static constexpr Real one = 1;
+  const Operands<Real> by_state{h, h_row, 1, W, size.O_pad, size.H}, by_bias{&one, 0, 0, bias, 0, 1};
+  product<Real>(when.readout_rows(shape.readout), size.O_pad, by_bias, by_state, IntoPadded<Real>{a, size.O_pad});
 }
 
 // Calls visit(m, n, t) for each row m of the readout: the sequence it belongs to, and the step (0 with the last state only).
@@ -247,9 +248,7 @@ void readout_backward(const NetworkShape& shape, const Real* packed, Index rows,
   const ReadoutSizes<Real> size(shape);
   Real *d_W_y = gradient, *d_b_y = d_W_y + size.O * size.H;
   const Operands<Real> over_rows{d_outputs, 1, size.O_pad, h, h_row, rows};
-  product<Real>(size.O, size.H_pad, over_rows, no_operands<Real>, [&](Index o, Index column, Vector<Real> sum) {
-    store_some(d_W_y + o * size.H + column, sum, size.H - column);
-  });
+  product<Real>(size.O, size.H_pad, over_rows, no_operands<Real>, IntoRows<Real>{d_W_y, size.H, size.H, nullptr});
   for (Index o = 0; o < size.O; ++o) {
     Real sum = 0;
     for (Index m = 0; m < rows; ++m) sum += d_outputs[m * size.O_pad + o];
@@ -257,8 +256,7 @@ void readout_backward(const NetworkShape& shape, const Real* packed, Index rows,
   }
   const Real* W_y = layer_packed(shape, packed, shape.layer_count) + size.forward_weights();
   const Operands<Real> by_output{d_outputs, size.O_pad, 1, W_y, size.H_pad, size.O};
-  product<Real>(rows, size.H_pad, by_output, no_operands<Real>,
-                [&](Index row, Index column, Vector<Real> sum) { store(d_h + row * size.H_pad + column, sum); });
+  product<Real>(rows, size.H_pad, by_output, no_operands<Real>, IntoPadded<Real>{d_h, size.H_pad});
 }
 
 template <class Real>
@@ -296,21 +294,16 @@ void backward(const NetworkShape& shape, const Real* packed, const Timetable& wh
     });
     layer_weight_gradient(size, when, parts.rows(l), work.d_a(), gradient + layer_gradient);
     for (Index t = 0; l > 0 && t < when.steps; ++t) {  // the states below were this layer's inputs: D_pad is their H_pad
-      Real* below = work.d_h() + when.block[t + 1] * size.D_pad;
-      layer_input_gradient(size, weights, when, work.d_a(), t, [&](Index row, Index column, Vector<Real> sum) {
-        store(below + row * size.D_pad + column, sum);
-      });
+      IntoPadded<Real> below{work.d_h() + when.block[t + 1] * size.D_pad, size.D_pad};
+      layer_input_gradient(size, weights, when, work.d_a(), t, below);
     }
     for (Index t = 0; l == 0 && d_inputs.array && t < when.steps; ++t) {
-      layer_input_gradient(size, weights, when, work.d_a(), t, [&](Index row, Index column, Vector<Real> sum) {
-        Real* to = d_inputs.array + (when.order[row] * d_inputs.steps + t) * size.D + column;
-        store_some(to, sum, size.D - column);
-      });
+      IntoRows<Real> d_x{d_inputs.array + t * size.D, d_inputs.steps * size.D, size.D, when.order};
+      layer_input_gradient(size, weights, when, work.d_a(), t, d_x);
     }
     if (d_state) {
-      layer_state_gradient(size, weights, when, work.d_a(), [&](Index row, Index column, Vector<Real> sum) {
-        store_some(d_state + when.order[row] * shape.state_size + state_offset + column, sum, size.H - column);
-      });
+      IntoRows<Real> d_h_0{d_state + state_offset, shape.state_size, size.H, when.order};
+      layer_state_gradient(size, weights, when, work.d_a(), d_h_0);
     }
   }
 }

@@ -177,7 +177,7 @@ def test_training_pairs_are_scaled_and_measured(monkeypatch):
 # --- the demo --------------------------------------------------------------------------------------------------------
 
 
-def test_network_beats_the_baselines(demo):
+def test_network_beats_seasonal_with_drift(demo):
     assert demo.networks[0] < 0.36
     errors = demo.forecasts[0] - DATA.ppm[-60:]
     assert demo.networks[0] == pytest.approx(np.sqrt((errors**2).mean()), rel=1e-12)
@@ -191,8 +191,11 @@ def test_table_and_lines(tmp_path):
     assert result.deviation == pytest.approx(abs(a - b) / np.sqrt(2), rel=1e-12)
     average = result.forecasts.mean(axis=0) - DATA.ppm[-60:]
     assert result.average == pytest.approx(np.sqrt((average**2).mean()), rel=1e-12)
-    rows = dict(line.rsplit("  ", 1) for line in lines[0].splitlines()[2:])
-    table = {name.strip(): value for name, value in rows.items()}
+    *rows, correction = lines[0].splitlines()[2:]
+    base = naive(DATA.ppm)[-61:-1] + usual_change(DATA.ppm, SMALL.years)[-61:-1] - DATA.ppm[-60:]
+    assert result.base == pytest.approx(np.sqrt((base**2).mean()), rel=1e-12)
+    assert correction.endswith(f"RMSE {result.base:.3f}: their correction adds {result.mean - result.base:+.3f} to it.")
+    table = {name.strip(): value for name, value in (row.rsplit("  ", 1) for row in rows)}
     assert table["baseline: seasonal with drift"] == "0.420"
     assert table["Elman network, seed 1"] == f"{b:.3f}"
     assert table["Elman network, mean ± sd over seeds"] == f"{result.mean:.3f} ± {result.deviation:.3f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,12 @@ _module: Any = None
 _failure = ""
 try:
     _module = importlib.import_module("rnn_from_scratch.engines._native")
-except ImportError as error:
-    _failure = f"the compiled module could not be imported ({error})."
+except ModuleNotFoundError:
+    _failure = "it was installed without the compiled module."
+except ImportError as error:  # the module is there: not for this processor, or a wrong RNN_FROM_SCRATCH_ISA
+    _failure = f"the compiled module could not be loaded: {error}"
+if _failure and os.environ.get("RNN_FROM_SCRATCH_REQUIRE_NATIVE", "0").lower() not in ("", "0", "false", "no", "off"):
+    raise ImportError(f"RNN_FROM_SCRATCH_REQUIRE_NATIVE is set, and there is no native engine: {_failure}")
 
 
 def available() -> bool:

@@ -69,5 +69,6 @@ def plot_forecast(
     below.plot(days, reference - observed, color="tab:orange", label=reference_name)
     below.plot(days, mean - observed, color="tab:blue", label="Elman network")
     below.set(ylabel=f"error [{unit}]")
-    below.legend(loc="upper left", ncols=2)
+    # Between the panels, where it hides no error.
+    below.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     figure.savefig(path, dpi=120)

@@ -86,12 +86,12 @@ def train(
     boundaries = np.append(np.arange(0, N, how.batch_size, dtype=np.int64), N)
     learning_rates = np.full(len(boundaries) - 1, how.learning_rate)
     slices = _Slices()
-    in_order = np.arange(N, dtype=np.int64)
-    # An update's share in the epoch's loss is the weight of its rows; with equal weights that is known beforehand.
-    row_weights = _weights_of_sequences(data.targets)
+    shares = _Shares(data.targets, boundaries)
+    order = np.arange(N, dtype=np.int64)
     for epoch in range(1, how.epochs + 1):
         start = time.perf_counter()
-        order = generator.permutation(N) if how.shuffle else in_order
+        if how.shuffle:
+            order = generator.permutation(N)
         last_good = parameters.vector.copy()
         whole = Updates(data.inputs, data.targets, order, boundaries, learning_rates)
         try:
@@ -101,16 +101,41 @@ def train(
         if report.applied < len(whole):
             parameters.vector[:] = last_good
             raise NonFiniteError(_non_finite_message(epoch, how.epochs, report, len(whole)))
-        shares = np.add.reduceat(row_weights[order], boundaries[:-1])
-        history.loss.append(float(np.dot(report.losses, shares) / shares.sum()))
-        history.learning_rate.append(how.learning_rate)
-        history.gradient_norm_mean.append(float(report.gradient_norms.mean()))
-        history.gradient_norm_max.append(float(report.gradient_norms.max()))
-        history.clipped.append(int(report.clipped.sum()))
-        history.seconds.append(time.perf_counter() - start)
+        _record(history, report, shares.of(order), how.learning_rate, time.perf_counter() - start)
         if on_epoch is not None:
             on_epoch(epoch, history)
     return history
+
+
+def _record(
+    history: History, report: UpdateReport, shares: npt.NDArray[np.float64], learning_rate: float, seconds: float
+) -> None:
+    norms = report.gradient_norms
+    history.loss.append(float(np.dot(report.losses, shares)))
+    history.learning_rate.append(learning_rate)
+    history.gradient_norm_mean.append(float(np.add.reduce(norms)) / len(norms))
+    history.gradient_norm_max.append(float(np.maximum.reduce(norms)))
+    history.clipped.append(int(np.count_nonzero(report.clipped)))
+    history.seconds.append(seconds)
+
+
+class _Shares:
+    """The share of each update in the loss of an epoch: the weight of its rows, out of all."""
+
+    def __init__(self, targets: Targets, boundaries: IndexArray) -> None:
+        firsts = np.cumsum(targets.lengths) - targets.lengths
+        self.weights = np.add.reduceat(targets.weights[targets.rows()].astype(np.float64), firsts)  # (N,)
+        self.firsts = boundaries[:-1]
+        # With equal sequences the shares are the same whatever the order: worth knowing where an epoch takes microseconds
+        self.fixed = bool((self.weights == self.weights[0]).all())
+        self.shares = self._of(np.arange(len(targets)))
+
+    def of(self, order: IndexArray) -> npt.NDArray[np.float64]:
+        """(U,): the shares when sequences are visited in this order; they sum to 1."""
+        return self.shares if self.fixed else self._of(order)
+
+    def _of(self, order: IndexArray) -> npt.NDArray[np.float64]:
+        return np.add.reduceat(self.weights[order], self.firsts) / self.weights.sum()  # type: ignore[no-any-return]
 
 
 class _Slices:
@@ -149,13 +174,6 @@ def _part(whole: Updates, first: int, last: int) -> Updates:
         return whole
     boundaries = whole.boundaries[first : last + 1]
     return Updates(whole.inputs, whole.targets, whole.order, boundaries, whole.learning_rates[first:last])
-
-
-def _weights_of_sequences(targets: Targets) -> npt.NDArray[np.float64]:
-    """(N,): the weight that each sequence's rows have together."""
-    rows: IndexArray = targets.rows()
-    firsts = np.cumsum(targets.lengths) - targets.lengths
-    return np.add.reduceat(targets.weights[rows].astype(np.float64), firsts)
 
 
 def _non_finite_message(epoch: int, epochs: int, report: UpdateReport, updates: int) -> str:
