@@ -287,10 +287,9 @@ def fastest(entries: Mapping[str, Entry], names: Sequence[str], method: str) -> 
 
 
 def idle_share(entries: Mapping[str, Entry]) -> float:
-    """Median part of the wall-clock time in which the working process did not have its core."""
+    """Mean part of the wall-clock time in which the working process did not have its core."""
     turns = [seconds for entry in entries.values() for rounds in entry.times.values() for seconds in rounds]
-    shares = [1 - seconds.cpu / seconds.wall for seconds in turns]
-    return statistics.median(shares) if shares else 0.0
+    return statistics.mean(1 - seconds.cpu / seconds.wall for seconds in turns) if turns else 0.0
 
 
 def choose_core() -> int | None:

@@ -88,7 +88,9 @@ def test_without_native_auto_is_numpy(without_native: None) -> None:
 
 
 def test_without_native_asking_for_it_says_why(without_native: None) -> None:
-    with pytest.raises(EngineUnavailableError, match="engine='native' of Network is not part of this installation: it was"):
+    with pytest.raises(
+        EngineUnavailableError, match="engine='native' of Network is not part of this installation: it was"
+    ):
         Network(2, [Elman(3)], 1, engine="native")
 
 

@@ -5,6 +5,7 @@ Run under AddressSanitizer and UndefinedBehaviorSanitizer, this is where an unch
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -161,9 +162,7 @@ def test_parameters(name: str, damage: str) -> None:
 def test_shapes_of_networks(name: str, layers: Any, outputs: int, words: tuple[int, int, int]) -> None:
     readout, output_activation, loss = words
     with pytest.raises(REFUSED):
-        make_plan(
-            name, layers=layers, outputs=outputs, readout=readout, output_activation=output_activation, loss=loss
-        )
+        make_plan(name, layers=layers, outputs=outputs, readout=readout, output_activation=output_activation, loss=loss)
 
 
 @given(st.sampled_from(list(NAMES)), st.sampled_from(list(forward_arguments(float))), st.sampled_from(list(DAMAGE)))
@@ -214,7 +213,9 @@ def test_train_updates(name: str, data: st.DataObject) -> None:
     dtype = NAMES[name]
     right, wrong = train_arguments(dtype), train_arguments(dtype)
     vectors = [np.linspace(-1, 1, P).astype(dtype) for _ in range(2)]
-    expected = make_plan(name, parameters=vectors[0]).train_updates(**{key: tuple(value) for key, value in right.items()})
+    expected = make_plan(name, parameters=vectors[0]).train_updates(
+        **{key: tuple(value) for key, value in right.items()}
+    )
     assert expected == (2, 2)
     group = data.draw(st.sampled_from(list(wrong)))
     index = data.draw(st.integers(0, len(wrong[group]) - 1))
@@ -238,7 +239,7 @@ def test_orders_and_boundaries_stay_inside(order: list[int], boundaries: list[in
     updates = max(len(boundaries) - 1, 0)
     arguments["updates"] = [np.array(order, np.int64), np.array(boundaries, np.int64), np.full(updates, 0.1)]
     arguments["report"] = [np.zeros(updates), np.zeros(updates), np.zeros(updates, bool)]
-    rising = bool(boundaries) and all(a < b for a, b in zip(boundaries, boundaries[1:], strict=False))
+    rising = bool(boundaries) and all(a < b for a, b in itertools.pairwise(boundaries))
     visited = order[boundaries[0] : boundaries[-1]] if updates and boundaries[0] >= 0 else []
     valid = rising and (
         updates == 0 or (boundaries[0] >= 0 and boundaries[-1] <= len(order) and all(0 <= n < N for n in visited))

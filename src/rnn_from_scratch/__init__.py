@@ -6,8 +6,8 @@
 [(1, 1), (1, 1)]
 """
 
-from rnn_from_scratch.clipping import GlobalNorm, NoClipping, TensorNorm
 from rnn_from_scratch._version import __version__
+from rnn_from_scratch.clipping import GlobalNorm, NoClipping, TensorNorm
 from rnn_from_scratch.configuration import show_config
 from rnn_from_scratch.engines.select import EngineUnavailableError
 from rnn_from_scratch.gradient_check import GradientCheck, check_gradients

@@ -33,6 +33,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("info", help="versions, engines and instruction sets of this installation")
-    demo = commands.add_parser("demo", help="forecast the CO2 of Mauna Loa, one month ahead, beside three baselines")
+    demo = commands.add_parser("demo", help="forecast the CO2 of Mauna Loa, one month ahead, beside simple baselines")
     demo.add_argument("--output", type=Path, default=Path("demo-output"), help="folder for the picture")
     return parser

@@ -121,7 +121,9 @@ def check_gradients(
     rows = tuple(
         GradientRow(name, shape, a, b, abs(a - b) / max(abs(a), abs(b), floor)) for name, shape, a, b in slopes
     )
-    allowed = TOLERANCE[str(network.dtype)] if tolerance is None else positive(tolerance, "tolerance", "check_gradients")
+    allowed = (
+        TOLERANCE[str(network.dtype)] if tolerance is None else positive(tolerance, "tolerance", "check_gradients")
+    )
     return GradientCheck(rows, allowed)
 
 
@@ -141,7 +143,11 @@ class _Oracle:
         targets = as_targets(y, inputs, self.specification.output_size, self.specification.readout, seen)
         self.inputs = Batch(inputs.array.astype(float64), inputs.starts, inputs.lengths, inputs.steps)
         self.targets = Targets(
-            targets.array.astype(float64), targets.starts, targets.lengths, targets.steps, targets.weights.astype(float64)
+            targets.array.astype(float64),
+            targets.starts,
+            targets.lengths,
+            targets.steps,
+            targets.weights.astype(float64),
         )
         self.engine = NumpyEngine()
         self.plan = self.engine.plan(self.specification, self.parameters)

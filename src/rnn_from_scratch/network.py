@@ -98,7 +98,12 @@ class Network:
         engine: str = "auto",
     ) -> None:
         self.specification = NetworkSpecification(
-            input_size, layers, output_size, readout, output_activation, loss  # type: ignore[arg-type]  # made a tuple there
+            input_size,
+            layers,
+            output_size,
+            readout,
+            output_activation,
+            loss,
         )
         self._engine = select_engine(engine, "Network")
         self._generator = generator(random_state, "Network")

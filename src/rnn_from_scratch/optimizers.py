@@ -38,9 +38,7 @@ class SGD:
         """Nothing to remember."""
         return {}
 
-    def update(
-        self, parameters: FloatArray, gradient: FloatArray, state: OptimizerState, learning_rate: float
-    ) -> None:
+    def update(self, parameters: FloatArray, gradient: FloatArray, state: OptimizerState, learning_rate: float) -> None:
         """One step, in place."""
         parameters -= learning_rate * gradient
 
@@ -92,9 +90,7 @@ class Adam:
         """Zero running means, and the count of updates made."""
         return {"m": np.zeros(size, dtype), "v": np.zeros(size, dtype), "updates": np.zeros(1, np.int64)}
 
-    def update(
-        self, parameters: FloatArray, gradient: FloatArray, state: OptimizerState, learning_rate: float
-    ) -> None:
+    def update(self, parameters: FloatArray, gradient: FloatArray, state: OptimizerState, learning_rate: float) -> None:
         """One step, in place."""
         m, v, updates = state["m"], state["v"], state["updates"]
         updates += 1

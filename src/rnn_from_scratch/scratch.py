@@ -241,7 +241,9 @@ class RNNScratch:
         sequences = [self._sequence(x, f"X_train[{n}]") for n, x in enumerate(_items(X_train, "X_train"))]
         vectors = _items(y_train, "y_train")
         if len(vectors) != len(sequences):
-            raise ValueError(f"y_train must have one label vector for each of {len(sequences)} sequences. Got {len(vectors)}.")
+            raise ValueError(
+                f"y_train must have one label vector for each of {len(sequences)} sequences. Got {len(vectors)}."
+            )
         targets = np.stack([self._label_vector(y, f"y_train[{n}]") for n, y in enumerate(vectors)])
         history = self._learn(self._last_step, sequences, targets, epochs, learning_rate, verbose, return_history)
         self._predicts_last_step = True

@@ -63,9 +63,10 @@ class Batch:
         """(T, N, D): step after step, zeros past the end of a sequence. Padding is never read."""
         steps = np.arange(self.steps)[:, None]  # (T, 1)
         if self.unpadded:
-            return self.array[self.starts + steps]
+            every: FloatArray = self.array[self.starts + steps]
+            return every
         inside = steps < self.lengths  # (T, N)
-        x = self.array[self.starts + np.minimum(steps, self.lengths - 1)]
+        x: FloatArray = self.array[self.starts + np.minimum(steps, self.lengths - 1)]
         x[~inside] = 0
         return x
 
@@ -94,9 +95,7 @@ def model_dtype(X: object) -> np.dtype[np.floating]:
     return np.dtype(np.float32 if is_float32 else np.float64)
 
 
-def as_batch(
-    X: object, features: int, dtype: np.dtype[np.floating], lengths: object = None, name: str = "X"
-) -> Batch:
+def as_batch(X: object, features: int, dtype: np.dtype[np.floating], lengths: object = None, name: str = "X") -> Batch:
     """Sequences as users pass them, checked and in one form.
 
     Parameters

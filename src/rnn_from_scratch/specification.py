@@ -118,7 +118,7 @@ class NetworkSpecification:
     """
 
     input_size: int
-    layers: tuple[Layer, ...]
+    layers: Sequence[Layer]
     output_size: int
     readout: str = "every"
     output_activation: str = "linear"

@@ -11,7 +11,17 @@ import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import FloatArray
 
-__all__ = ["boolean", "choice", "generator", "integer", "number", "numeric_array", "positive", "require_finite", "shown"]
+__all__ = [
+    "boolean",
+    "choice",
+    "generator",
+    "integer",
+    "number",
+    "numeric_array",
+    "positive",
+    "require_finite",
+    "shown",
+]
 
 
 def shown(value: object) -> str:

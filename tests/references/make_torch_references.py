@@ -18,7 +18,16 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from torch_reference import LEARNING_RATE, UPDATES, Figures, Problem, as_json, random_problem, torch_figures, torch_trained
+from torch_reference import (
+    LEARNING_RATE,
+    UPDATES,
+    Figures,
+    Problem,
+    as_json,
+    random_problem,
+    torch_figures,
+    torch_trained,
+)
 
 from rnn_from_scratch import Elman, NetworkSpecification
 

@@ -22,7 +22,18 @@ from rnn_from_scratch.sequences import Batch, Targets
 from rnn_from_scratch.specification import NetworkSpecification
 from rnn_from_scratch.textbook.losses import loss_and_gradient
 
-__all__ = ["Backward", "Engine", "Forward", "Plan", "UpdateReport", "Updates", "active_rows", "batch_loss", "loss_of", "zero_state"]
+__all__ = [
+    "Backward",
+    "Engine",
+    "Forward",
+    "Plan",
+    "UpdateReport",
+    "Updates",
+    "active_rows",
+    "batch_loss",
+    "loss_of",
+    "zero_state",
+]
 
 Tape = Any
 """What an engine's backward needs of its forward; only that engine looks inside."""
@@ -136,18 +147,19 @@ class Engine(ABC, Generic[PlanType]):
         losses, norms, clipped = [], [], []
         parameters = plan.parameters
         applied = 0
-        for u in range(len(updates)):
-            chosen = updates.order[updates.boundaries[u] : updates.boundaries[u + 1]]
-            loss, gradient = batch_loss(self, plan, updates.inputs.select(chosen), updates.targets.select(chosen))
-            size = norm(gradient)
-            finite = bool(np.isfinite(loss) and np.isfinite(size))
-            losses.append(loss)
-            norms.append(size)
-            clipped.append(finite and clipping.apply(gradient, parameters.slices.values()))
-            if not finite:
-                break
-            optimizer.update(parameters.vector, gradient, optimizer_state, float(updates.learning_rates[u]))
-            applied += 1
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported, not warned of
+            for u in range(len(updates)):
+                chosen = updates.order[updates.boundaries[u] : updates.boundaries[u + 1]]
+                loss, gradient = batch_loss(self, plan, updates.inputs.select(chosen), updates.targets.select(chosen))
+                size = norm(gradient)
+                finite = bool(np.isfinite(loss) and np.isfinite(size))
+                losses.append(loss)
+                norms.append(size)
+                clipped.append(finite and clipping.apply(gradient, parameters.slices.values()))
+                if not finite:
+                    break
+                optimizer.update(parameters.vector, gradient, optimizer_state, float(updates.learning_rates[u]))
+                applied += 1
         return UpdateReport(np.array(losses), np.array(norms), np.array(clipped, dtype=np.bool_), applied)
 
 

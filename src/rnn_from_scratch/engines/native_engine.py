@@ -141,22 +141,19 @@ class NativeEngine(Engine[NativePlan]):
     ) -> UpdateReport:
         """Forward, loss, backward, clipping and update of every mini-batch in one call, Python's lock released."""
         U, inputs, targets = len(updates), updates.inputs, updates.targets
-        report = np.empty(U), np.empty(U), np.empty(U, dtype=np.bool_)
+        losses, norms, clipped = np.empty(U), np.empty(U), np.empty(U, dtype=np.bool_)
         computed, applied = plan.kernels.train_updates(
             (inputs.array, inputs.starts, inputs.lengths),
             (targets.array, targets.starts, targets.weights),
             (updates.order, updates.boundaries, updates.learning_rates),
             _optimizer_arguments(optimizer, optimizer_state, plan.parameters.dtype),
             (CLIPPINGS.index(clipping.kind), 0.0 if isinstance(clipping, NoClipping) else clipping.limit),
-            report,
+            (losses, norms, clipped),
         )
-        losses, norms, clipped = (values[:computed] for values in report)
-        return UpdateReport(losses, norms, clipped, applied)
+        return UpdateReport(losses[:computed], norms[:computed], clipped[:computed], applied)
 
 
-def _optimizer_arguments(
-    optimizer: Optimizer, state: OptimizerState, dtype: np.dtype[np.floating]
-) -> tuple[Any, ...]:
+def _optimizer_arguments(optimizer: Optimizer, state: OptimizerState, dtype: np.dtype[np.floating]) -> tuple[Any, ...]:
     if isinstance(optimizer, Adam):
         numbers: tuple[float, ...] = (optimizer.beta1, optimizer.beta2, optimizer.epsilon)
         return (OPTIMIZERS.index("adam"), *numbers, state["m"], state["v"], state["updates"])

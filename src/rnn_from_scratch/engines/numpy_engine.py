@@ -11,7 +11,7 @@ from rnn_from_scratch.alphabet import FloatArray, IndexArray, State, Tensors
 from rnn_from_scratch.engines.base import Backward, Engine, Forward, Plan, active_rows
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch
-from rnn_from_scratch.specification import Layer, NetworkSpecification
+from rnn_from_scratch.specification import NetworkSpecification
 from rnn_from_scratch.textbook import elman, readout
 
 __all__ = ["NumpyEngine"]

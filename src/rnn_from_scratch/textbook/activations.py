@@ -17,7 +17,7 @@ __all__ = ["ACTIVATIONS", "Activation", "linear", "relu", "sigmoid", "softmax", 
 
 def tanh(a: FloatArray) -> FloatArray:
     """The hyperbolic tangent."""
-    return np.tanh(a)  # type: ignore[no-any-return]  # ufuncs are typed loosely
+    return np.tanh(a)
 
 
 def sigmoid(a: FloatArray) -> FloatArray:
@@ -32,7 +32,7 @@ def sigmoid(a: FloatArray) -> FloatArray:
 
 def relu(a: FloatArray) -> FloatArray:
     """max(a, 0)."""
-    return np.maximum(a, 0)  # type: ignore[no-any-return]
+    return np.maximum(a, 0)
 
 
 def linear(a: FloatArray) -> FloatArray:

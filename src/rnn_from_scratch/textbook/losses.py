@@ -12,7 +12,6 @@ Cross-entropies are computed from the pre-activation a, never from log y, so tha
 
 from __future__ import annotations
 
-
 import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
@@ -20,7 +19,6 @@ from rnn_from_scratch.textbook.activations import sigmoid, softmax
 from rnn_from_scratch.textbook.readout import OUTPUT_ACTIVATIONS, d_preactivations
 
 __all__ = ["binary_cross_entropy", "categorical_cross_entropy", "loss_and_gradient", "mean_squared_error"]
-
 
 
 def mean_squared_error(output_activation: str, a: FloatArray, t: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-
 from rnn_from_scratch.alphabet import FloatArray, Tensors
 from rnn_from_scratch.textbook.activations import linear, sigmoid, softmax
 
@@ -46,5 +45,6 @@ def d_preactivations(output_activation: str, outputs: FloatArray, d_outputs: Flo
     if output_activation == "sigmoid":
         return d_outputs * outputs * (1 - outputs)
     if output_activation == "softmax":  # Jacobian diag(y) − y yᵀ
-        return outputs * (d_outputs - (d_outputs * outputs).sum(axis=-1, keepdims=True))
+        along: FloatArray = (d_outputs * outputs).sum(axis=-1, keepdims=True)
+        return outputs * (d_outputs - along)
     return d_outputs

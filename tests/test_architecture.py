@@ -1,0 +1,138 @@
+"""The floors of the house: a room imports only from rooms below it, at the top of the file, and never sideways."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import rnn_from_scratch
+
+PACKAGE = Path(rnn_from_scratch.__file__).parent
+NAME = "rnn_from_scratch"
+
+# From the ground up. Rooms on one floor of this list may not import each other, except where one room is a folder.
+FLOORS: list[set[str]] = [
+    {"_version", "alphabet", "datasets"},
+    {"validation"},
+    {"specification", "sequences", "clipping", "optimizers"},
+    {"parameters"},
+    {"initializers"},
+    {"textbook"},
+    {"engines"},
+    {"training"},
+    {"configuration"},
+    {"network"},
+    {"gradient_check"},
+    {"explain"},
+    {"scratch", "forecasting"},
+    {"cli"},
+    {"__init__", "__main__"},
+]
+
+# Optional packages, each only inside its leaf, and there inside a function so that the leaf itself can be imported.
+OPTIONAL = {"explain": {"matplotlib"}}
+RUNTIME = {"numpy"}
+
+# Inside folders: files in the order in which they may import each other.
+INSIDE: dict[str, list[set[str]]] = {
+    "textbook": [{"activations"}, {"elman", "readout"}, {"losses"}],
+    "engines": [{"base"}, {"numpy_engine", "native_engine"}, {"select"}],
+    "training": [{"history"}, {"loop"}],
+}
+
+
+def room(path: Path) -> tuple[str, str]:
+    """The room a file belongs to, and its name inside the room."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[0], parts[-1]
+
+
+def floor_of(name: str) -> int:
+    return next(level for level, rooms in enumerate(FLOORS) if name in rooms)
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, int, bool]]:
+    """(module, line, whether it hides inside a function) for every import."""
+    for node in ast.walk(tree):
+        for child in ast.iter_child_nodes(node):
+            child.parent = node  # type: ignore[attr-defined]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in line {node.lineno}"
+            names = [node.module or ""]
+            folder = PACKAGE.joinpath(*names[0].split(".")[1:])
+            if names[0].split(".")[0] == NAME and folder.is_dir():  # the names are rooms, or files in a room
+                names = [f"{names[0]}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        above = node
+        hidden = False
+        while above := getattr(above, "parent", None):  # type: ignore[assignment]
+            hidden = hidden or isinstance(above, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for name in names:
+            yield name, node.lineno, hidden
+
+
+def files() -> list[Path]:
+    found = sorted(PACKAGE.rglob("*.py"))
+    assert len(found) > 20
+    return found
+
+
+def violations(path: Path) -> Iterator[str]:
+    here, file = room(path)
+    optional = OPTIONAL.get(here, set())
+    for module, line, hidden in imports(ast.parse(path.read_text(encoding="utf-8"))):
+        place = f"{path.relative_to(PACKAGE)}:{line} imports {module}"
+        top = module.split(".")[0]
+        if top != NAME:
+            if top in optional:
+                continue
+            if not (top in RUNTIME or top in __import__("sys").stdlib_module_names):
+                yield f"{place}: not a dependency of this room"
+        elif here not in ("__init__", "__main__"):
+            there = module.split(".")[1]
+            if there != here and floor_of(there) >= floor_of(here):
+                yield f"{place}: not below {here}"
+            if there == here and here in INSIDE:
+                order = INSIDE[here]
+                inside = module.split(".")[2] if module.count(".") > 1 else "__init__"
+                levels = {name: level for level, names in enumerate(order) for name in names}
+                if file != "__init__" and levels.get(inside, 99) >= levels[file]:
+                    yield f"{place}: not below {file}"
+        if hidden and top not in optional:
+            yield f"{place}: inside a function"
+
+
+def test_every_import_goes_down() -> None:
+    found = [violation for path in files() for violation in violations(path)]
+    assert found == []
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {room(path)[0] for path in files()}
+    assert rooms <= set().union(*FLOORS)
+    for folder, order in INSIDE.items():
+        inside = {path.stem for path in (PACKAGE / folder).glob("*.py")} - {"__init__"}
+        assert inside == set().union(*order), folder
+
+
+def test_the_check_can_fail() -> None:
+    upwards = "from rnn_from_scratch.network import Network\ndef f():\n    import json\n"
+    found = list(imports(ast.parse(upwards)))
+    assert found == [("rnn_from_scratch.network", 1, False), ("json", 3, True)]
+    assert floor_of("network") > floor_of("textbook")
+
+
+def test_files_and_functions_are_short() -> None:
+    for path in files():
+        source = path.read_text(encoding="utf-8")
+        assert len(source.splitlines()) <= 450, path
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef):
+                docstring = ast.get_docstring(node, clean=False) or ""
+                code = (node.end_lineno or 0) - node.lineno - len(docstring.splitlines())
+                assert code <= 60, f"{path}:{node.lineno} {node.name} has {code} lines"
