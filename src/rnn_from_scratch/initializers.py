@@ -26,7 +26,7 @@ def xavier_uniform(fan_out: int, fan_in: int, generator: np.random.Generator) ->
     Examples
     --------
     >>> W = xavier_uniform(200, 100, np.random.default_rng(0))
-    >>> W.shape, bool(abs(W).max() <= (6 / 300) ** 0.5), round(float(W.var() * 150), 2)
+    >>> W.shape, bool(abs(W).max() <= (6 / 300) ** 0.5), round(float(W.var() * 150), 1)
     ((200, 100), True, 1.0)
     """
     limit = math.sqrt(6.0 / (fan_in + fan_out))

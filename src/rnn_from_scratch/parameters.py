@@ -48,8 +48,8 @@ class Parameters:
     {'layer0.W_x': (2, 3), 'layer0.W_h': (2, 2), 'layer0.b_h': (2,), 'readout.W_y': (1, 2), 'readout.b_y': (1,)}
     >>> with parameters.edit() as p:
     ...     p["readout.b_y"][:] = 7
-    >>> parameters.vector[-1], parameters.version
-    (np.float64(7.0), 1)
+    >>> float(parameters.vector[-1]), parameters.version
+    (7.0, 1)
     """
 
     def __init__(self, specification: NetworkSpecification, dtype: np.dtype[np.floating]) -> None:

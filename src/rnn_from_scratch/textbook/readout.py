@@ -38,6 +38,7 @@ def backward(p: Tensors, h: FloatArray, d_a: FloatArray) -> ReadoutGradient:
 def d_preactivations(output_activation: str, outputs: FloatArray, d_outputs: FloatArray) -> FloatArray:
     """The gradient by the outputs (…, O) turned into the gradient by the pre-activations (…, O).
 
+    >>> import numpy as np
     >>> y = np.array([0.2, 0.8])
     >>> d_preactivations("softmax", y, np.array([1.0, 0.0])).round(4)
     array([ 0.16, -0.16])
