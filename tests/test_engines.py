@@ -433,3 +433,27 @@ def test_same_seed_same_bits(engine: str, dtype: str) -> None:
         running.engine.train_updates(running.plan, updates_of(running, 10), Adam(), state, GlobalNorm(1.0))
         ends.append(running.parameters.vector)
     assert_same_bits(*ends)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("output", OUTPUTS, ids="-".join)
+def test_huge_preactivations_are_harmless(engine: str, dtype: str, activation: str, output: tuple[str, str]) -> None:
+    """±1e4 inside the hidden layer and before the output: finite outputs, losses and gradients, and no warning."""
+    case = make([Elman(6, activation)], "every", O=3, output=output, T=1, ragged=False)
+    running = case.on(engine, dtype)
+    with running.parameters.edit() as p:
+        p["layer0.W_x"][:] = 1e4 * np.sign(p["layer0.W_x"])
+        scale = 1.0 if activation in ("relu", "linear") else 1e4
+        p["readout.W_y"][:] = scale * np.sign(p["readout.W_y"])
+    run = running.forward(running.batch(np.sign(case.x)))
+    assert np.abs(run.preactivations).max() > 5e3
+    targets = random_targets(running, np.random.default_rng(0))
+    loss, d_a = loss_of(case.specification, run.preactivations, targets)
+    zeros = zero_state(case.specification, case.N, running.dtype)
+    gradient = running.engine.backward(running.plan, run.tape, d_a, zeros).gradient
+    assert np.isfinite(run.outputs).all()
+    assert np.isfinite(loss)
+    assert np.isfinite(gradient).all()
+    updates = Updates(running.batch(np.sign(case.x)), targets, np.arange(4), np.array([0, 4]), np.array([1e-6]))
+    report = running.engine.train_updates(running.plan, updates, SGD(), {}, NoClipping())
+    assert report.applied == 1
