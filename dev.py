@@ -81,12 +81,16 @@ def prepare(extra):
         enough = EXTRAS.index(stamp["extra"]) >= EXTRAS.index(extra)
         if stamp["project"] == project and enough:
             return
-        extra = stamp["extra"] if enough else extra
         # Without its stamp an environment counts as broken, and so does one whose installation is interrupted now.
         STAMP.unlink()
+        if stamp["project"] == project:
+            install_extra(extra)
+        else:
+            extra = stamp["extra"] if enough else extra
+            install(extra)
     else:
         make_environment()
-    install(extra)
+        install(extra)
     write_stamp({"python": python, "project": project, "extra": extra, "packages": installed_packages()})
 
 
@@ -185,11 +189,9 @@ def ways_to_get_pip():
 
 def install(extra):
     say("Installing the project into .venv; this takes a minute or two")
-    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     # Editable installation of a project like this one came with pip 21.3, and Python 3.10.0 brought an older one.
-    for what in (["pip>=21.3"], ["--editable", ".[%s]" % extra]):
-        if subprocess.call(pip + what, cwd=ROOT):
-            sys.exit("The installation failed; what pip said is above. The next run starts afresh.")
+    pip_install("pip>=21.3")
+    pip_install("--editable", ".[%s]" % extra)
     if any((site_packages() / "rnn_from_scratch").rglob("_native*")):
         say("Installed, with the native engine")
     elif find_compiler():
@@ -197,6 +199,18 @@ def install(extra):
         say("RNN_FROM_SCRATCH_REQUIRE_NATIVE=1 and run the same command again.")
     else:
         say("Installed, with the NumPy engine. It can do everything; with a C++ compiler there is a faster one too.")
+
+
+def install_extra(extra):
+    say("Adding to .venv what this command needs")
+    # The project by its name, not its folder: it is there, so that nothing is compiled again.
+    pip_install("rnn-from-scratch[%s]" % extra)
+
+
+def pip_install(*what):
+    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    if subprocess.call(pip + list(what), cwd=ROOT):
+        sys.exit("The installation failed; what pip said is above. The next run starts afresh.")
 
 
 # --- Small things ---

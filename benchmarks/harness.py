@@ -280,10 +280,10 @@ def ratio(other: Entry, ours: Entry, method: str, clock: str = "wall") -> Spread
     return Spread.of([getattr(theirs, clock) / getattr(own, clock) for theirs, own in pairs])
 
 
-def fastest(entries: Mapping[str, Entry], names: Sequence[str], method: str) -> str | None:
+def fastest(entries: Mapping[str, Entry], names: Sequence[str], method: str, clock: str = "wall") -> str | None:
     """Of these contestants, the one with the smallest median; None if none of them was timed."""
     timed = [name for name in names if method in entries[name].times]
-    return min(timed, key=lambda name: times(entries[name], method, 1.0).median, default=None)
+    return min(timed, key=lambda name: times(entries[name], method, 1.0, clock).median, default=None)
 
 
 def idle_share(entries: Mapping[str, Entry]) -> float:

@@ -171,29 +171,38 @@ class JAX:
         Whether all steps' share of the input is computed before the loop over time.
     unroll : int
         Steps of the loop over time that are written out in one turn.
+    transposed : bool, default=False
+        Whether matrices are stored as (inputs, outputs).
     """
 
-    def __init__(self, problem: Problem, whole_epoch: bool, projection_first: bool, unroll: int) -> None:
+    def __init__(
+        self, problem: Problem, whole_epoch: bool, projection_first: bool, unroll: int, transposed: bool = False
+    ) -> None:
         import jax
         import jax.numpy as jnp
         from jax import lax
 
-        self.jax, self.problem, self.whole_epoch = jax, problem, whole_epoch
+        self.jax, self.problem, self.whole_epoch, self.transposed = jax, problem, whole_epoch, transposed
         self.X, self.y = jnp.asarray(problem.X), jnp.asarray(problem.y)
         self.sequences = list(zip(self.X, self.y, strict=True))
 
+        def times(x: Any, W: Any) -> Any:
+            if transposed:
+                return x @ W
+            return W @ x if x.ndim == 1 else x @ W.T  # x @ W.T of one vector is compiled to something slower
+
         def project(p: Any, x: Any) -> Any:
-            return x @ p["layer0.W_x"].T + p["layer0.b_h"]
+            return times(x, p["layer0.W_x"]) + p["layer0.b_h"]
 
         def outputs(p: Any, x: Any) -> Any:
             def step(h: Any, now: Any) -> Any:
                 a = now if projection_first else project(p, now)
-                h = jnp.tanh(a + p["layer0.W_h"] @ h)
+                h = jnp.tanh(a + times(h, p["layer0.W_h"]))
                 return h, h
 
             start = jnp.zeros(problem.hidden_size, x.dtype)
             _, h = lax.scan(step, start, project(p, x) if projection_first else x, unroll=unroll)
-            return h @ p["readout.W_y"].T + p["readout.b_y"]
+            return times(h, p["readout.W_y"]) + p["readout.b_y"]
 
         def update(p: Any, sequence: Any) -> Any:
             x, y = sequence
@@ -211,7 +220,8 @@ class JAX:
         self.outputs = jax.jit(outputs)
 
     def reset(self) -> None:
-        self.p = {name: self.jax.numpy.array(weights) for name, weights in self.problem.weights.items()}
+        stored = {name: weights.T if self.transposed else weights for name, weights in self.problem.weights.items()}
+        self.p = {name: self.jax.numpy.array(weights) for name, weights in stored.items()}
         self.jax.block_until_ready(self.p)
 
     def train(self, epochs: int) -> list[float]:
@@ -230,7 +240,7 @@ class JAX:
         return losses
 
     def weights(self) -> dict[str, np.ndarray]:
-        return {name: np.asarray(array) for name, array in self.p.items()}
+        return {name: np.asarray(array.T if self.transposed else array) for name, array in self.p.items()}
 
     def predict(self, times: int) -> np.ndarray:
         for _ in range(times):
@@ -243,9 +253,14 @@ def jax(problem: Problem) -> Contestants:
     import jax
 
     T = problem.X.shape[1]
-    unrolls = {"epoch": (1, 5, T), "update": (1, T)}
-    ways = [(by, where, unroll) for by in unrolls for where in ("in", "out") for unroll in unrolls[by]]
-    return {"JAX": jax.__version__}, {
-        f"JAX by {by}, W_x x {where}, unroll {unroll}": partial(JAX, problem, by == "epoch", where == "out", unroll)
-        for by, where, unroll in ways
-    }
+    contestants = {}
+    for by, unrolls in {"epoch": (1, 5, T), "update": (1, T)}.items():
+        for where in ("in", "out"):
+            for unroll in unrolls:
+                name = f"JAX by {by}, W_x x {where}, unroll {unroll}"
+                contestants[name] = partial(JAX, problem, by == "epoch", where == "out", unroll)
+    for where in ("in", "out"):
+        contestants[f"JAX by epoch, W_x x {where}, unroll {T}, Wᵀ"] = partial(
+            JAX, problem, True, where == "out", T, True
+        )
+    return {"JAX": jax.__version__}, contestants

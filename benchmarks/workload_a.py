@@ -25,6 +25,7 @@ SIZES = (10, 32, 64, 128)
 LIBRARIES = {"ours": peers.ours, "PyTorch": peers.pytorch, "JAX": peers.jax}
 EPOCHS_CHECKED = 3
 TOLERANCE = 1e-4
+CLOCKS = {"wall": "wall clock", "cpu": "processor time"}
 
 
 def make_problem(hidden_size: int) -> peers.Problem:
@@ -84,12 +85,15 @@ def report(hidden_size: int, result: Mapping[str, Any]) -> list[str]:
     lines = [f"H = {hidden_size}"]
     for name in own:
         for group, members in rivals.items():
-            rival = fastest(entries, members, "train")
-            if rival is not None:
-                wall, cpu = (ratio(entries[rival], entries[name], "train", clock) for clock in ("wall", "cpu"))
-                lines.append(f"{group} / {name}: {wall} by wall clock, {cpu} by processor time [{rival}]")
+            for clock, clock_name in CLOCKS.items():
+                rival = fastest(entries, members, "train", clock)
+                if rival is not None:
+                    spread = ratio(entries[rival], entries[name], "train", clock)
+                    lines.append(f"{group} / {name}, by {clock_name}: {spread} [{rival}]")
     header = ["", "ms per epoch", "processor ms", "predict µs", "first epoch s", "disagreement"]
-    ranked = sorted((n for n in entries if entries[n].times), key=lambda n: times(entries[n], "train", 1.0).median)
+    ranked = sorted(
+        (n for n in entries if entries[n].times), key=lambda n: times(entries[n], "train", 1.0, "cpu").median
+    )
     rows = [_row(name, entries[name]) for name in [*ranked, *(n for n in entries if not entries[n].times)]]
     lines += ["", table(header, rows), ""]
     lines += [f"{name}: missing ({why})" for name, why in result["missing"].items()]

@@ -23,7 +23,7 @@ FLOORS: list[set[str]] = [
     {"training"},
     {"configuration"},
     {"network"},
-    {"gradient_check"},
+    {"gradient_check", "live_tensors"},
     {"explain"},
     {"scratch", "forecasting"},
     {"cli"},

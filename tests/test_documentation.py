@@ -128,7 +128,14 @@ def test_parameter_tables_are_the_signatures() -> None:
 
 def test_public_names_are_documented() -> None:
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-    exempt = {"__version__", "NetworkSpecification", "NoClipping", "GradientCheck", "EngineUnavailableError", "NonFiniteError"}
+    exempt = {
+        "__version__",
+        "NetworkSpecification",
+        "NoClipping",
+        "GradientCheck",
+        "EngineUnavailableError",
+        "NonFiniteError",
+    }
     missing = [name for name in rnn_from_scratch.__all__ if name not in text and name not in exempt]
     assert missing == []
 

@@ -6,6 +6,7 @@ import copy
 import inspect
 import math
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -408,7 +409,6 @@ class TestValidation:
         with pytest.raises(TypeError, match="positional argument"):
             RNNScratch(3, 4, 2, 0.1, "mse", "tanh", "linear", 0)
 
-    @pytest.mark.xfail(reason="the message names Network, which the user never made", strict=True)
     @pytest.mark.parametrize(
         ("name", "value", "kind", "allowed"),
         [
@@ -693,7 +693,6 @@ class TestLosses:
         )
         assert_refused(ValueError, f"{message} Got 3.0.", call, [[0.5, 0.5]], [[0.0, 3.0]])
 
-    @pytest.mark.xfail(reason="the method checks the labels only where the model trains with ce", strict=True)
     def test_ce_refuses_labels_outside_0_and_1_whatever_the_model_trains_with(self):
         with pytest.raises(ValueError, match=r"labels must lie in \[0, 1\].* Got 3\.0\."):
             make(loss="mse", output_activation="sigmoid").ce([[0.5, 0.5]], [[0.0, 3.0]])
@@ -836,7 +835,7 @@ class TestUpdates:
         assert_refused(ValueError, message, model.fit, X, labels, 3)
 
     def test_the_originals_summed_gradient_is_a_rate_T_times_larger(self, engine):
-        T, rate = 12, 0.005
+        T, rate = 12, 0.05
         X, labels = sequence(T), labels_for(T)
         model = make_random(engine, learning_rate=rate * T, output_activation="sigmoid")
         loop, before = Loop(model), tensors(model)
@@ -896,14 +895,17 @@ class TestUpdates:
         expected = column.fit(X, labels, 3, verbose=False, return_history=True)
         assert vector.fit(X, labels[:, 0], 3, verbose=False, return_history=True) == expected
 
-    @pytest.mark.parametrize("method", ["fit", "train"])
-    def test_divergence_stops_with_the_parameters_of_the_last_good_epoch(self, engine, method):
-        model = make_random(engine, activation="linear", learning_rate=1e200)
+    @pytest.mark.parametrize(("method", "rate"), [("fit", 1e60), ("train", 3e9)])
+    def test_divergence_stops_with_the_parameters_of_the_last_good_epoch(self, engine, method, rate):
+        # With the rate of `train` it happens within an epoch: updates that were made have to be taken back.
+        model, other = (make_random(engine, activation="linear", learning_rate=rate) for _ in range(2))
         data = (sequence(), labels_for(6)) if method == "fit" else ragged()
-        # The overflow is the point here, and the NumPy engine's warnings of it are not.
-        with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match=r"Training stopped at epoch .* of 50"):
+        with pytest.raises(NonFiniteError, match=r"Training stopped at epoch \d+ of 50") as caught:
             getattr(model, method)(*data, 50, verbose=False)
-        assert all(np.isfinite(values).all() for values in tensors(model).values())
+        good_epochs = int(re.search(r"epoch (\d+)", str(caught.value))[1]) - 1
+        assert good_epochs > 0
+        getattr(other, method)(*data, good_epochs, verbose=False)
+        assert_same(tensors(model), tensors(other))
 
 
 class TestProgress:
@@ -918,7 +920,13 @@ class TestProgress:
 
     @pytest.mark.parametrize(
         ("epochs", "shown"),
-        [(1, [1]), (7, [*range(1, 8)]), (10, [*range(1, 11)]), (20, [*range(2, 21, 2)]), (25, [*range(3, 25, 3), 25])],
+        [
+            (1, [1]),
+            (7, [*range(1, 8)]),
+            (10, [*range(1, 11)]),
+            (20, [*range(2, 21, 2)]),
+            (25, [3, 5, 8, 10, 13, 15, 18, 20, 23, 25]),
+        ],
     )
     def test_shorter_runs_show_every_epoch_or_evenly_some_and_always_the_last(self, capsys, epochs, shown):
         make().fit(sequence(), labels_for(6), epochs, verbose=True)
@@ -929,7 +937,7 @@ class TestProgress:
     @pytest.mark.parametrize("epochs", [11, 19, 99, 101, 199, 333])
     def test_about_ten_lines_whatever_the_number_of_epochs(self, capsys, epochs):
         make().fit(sequence(2), labels_for(2), epochs)
-        assert 6 <= len(capsys.readouterr().out.splitlines()) <= 11
+        assert len(capsys.readouterr().out.splitlines()) == min(epochs, 10)
 
     @pytest.mark.parametrize("verbose", [False, np.bool_(False)])
     def test_silent_when_asked_to_be(self, capsys, verbose):

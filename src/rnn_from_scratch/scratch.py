@@ -2,62 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
 from rnn_from_scratch.clipping import TensorNorm
+from rnn_from_scratch.engines.select import select_engine
+from rnn_from_scratch.live_tensors import LiveTensors
 from rnn_from_scratch.network import Network
 from rnn_from_scratch.optimizers import SGD
 from rnn_from_scratch.specification import ACTIVATIONS, LOSSES, OUTPUT_ACTIVATIONS, Elman, require_useful_output
 from rnn_from_scratch.textbook import activations
 from rnn_from_scratch.training.history import History
-from rnn_from_scratch.validation import boolean, choice, integer, numeric_array, positive, require_finite, shown
+from rnn_from_scratch.validation import (
+    boolean,
+    choice,
+    finite_float64,
+    generator,
+    integer,
+    numeric_array,
+    positive,
+    require_finite,
+    shown,
+)
 
-__all__ = ["LiveTensors", "RNNScratch"]
+__all__ = ["RNNScratch"]
 
 CLIP_NORM = 5.0
+"""Every tensor's gradient is clipped to this norm, as documented."""
+
 WEIGHTS = {"wx": "layer0.W_x", "wh": "layer0.W_h", "wy": "readout.W_y"}
 BIASES = {"bh": "layer0.b_h", "by": "readout.b_y"}
-
-
-class LiveTensors(MutableMapping[str, FloatArray]):
-    """The weights (or biases) of a model by their short names: writable views, and assignment writes into them.
-
-    >>> model = RNNScratch(2, 3, 1, 0.1, random_state=0)
-    >>> model.bias["by"] = [[0.25]]
-    >>> model.bias["by"]
-    array([[0.25]])
-    """
-
-    def __init__(self, owner: str, views: dict[str, FloatArray]) -> None:
-        self._owner, self._views = owner, views
-
-    def __getitem__(self, name: str) -> FloatArray:
-        return self._views[name]
-
-    def __setitem__(self, name: str, values: object) -> None:
-        if name not in self._views:
-            raise KeyError(f"{self._owner} has {', '.join(map(repr, self._views))}. Got {name!r}.")
-        array = numeric_array(values, f"{self._owner}[{name!r}]")
-        if array.shape != self._views[name].shape:
-            raise ValueError(f"{self._owner}[{name!r}] must be {self._views[name].shape}. Got {array.shape}.")
-        require_finite(array, f"{self._owner}[{name!r}]")
-        self._views[name][...] = array
-
-    def __delitem__(self, name: str) -> None:
-        raise TypeError(f"{self._owner} must keep {name!r}: write other values into it instead.")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._views)
-
-    def __len__(self) -> int:
-        return len(self._views)
-
-    def __repr__(self) -> str:
-        return repr(self._views)
 
 
 class RNNScratch:
@@ -146,21 +123,39 @@ class RNNScratch:
             output_activation=self.output_activation,
             loss=self.loss,
             dtype="float64",
-            random_state=random_state,
-            engine=engine,
+            random_state=generator(random_state, owner),
+            engine=select_engine(engine, owner).name,
         )
         self._last_step = self._every_step.with_readout("last")
         self._predicts_last_step = False
         self._bind_tensors()
 
     def _bind_tensors(self) -> None:
-        # The documentation promises writable weights, so the views outlive their block; `_refreshed` makes up for it.
+        # The documentation promises writable weights, so the views outlive their block; `_refresh` makes up for it.
         with self._every_step.edit_parameters() as views:
-            self.weights = LiveTensors("weights", {short: views[name] for short, name in WEIGHTS.items()})
-            self.bias = LiveTensors("bias", {short: views[name][:, None] for short, name in BIASES.items()})
+            self._weights = LiveTensors("weights", {short: views[name] for short, name in WEIGHTS.items()})
+            self._bias = LiveTensors("bias", {short: views[name][:, None] for short, name in BIASES.items()})
+
+    @property
+    def weights(self) -> LiveTensors:
+        """``{'wx': (H, D), 'wh': (H, H), 'wy': (O, H)}``: live, writable views; assigning a mapping writes into them."""
+        return self._weights
+
+    @weights.setter
+    def weights(self, values: Mapping[str, Any]) -> None:
+        self._weights.replace(values)
+
+    @property
+    def bias(self) -> LiveTensors:
+        """``{'bh': (H, 1), 'by': (O, 1)}``: live, writable views; assigning a mapping writes into them."""
+        return self._bias
+
+    @bias.setter
+    def bias(self, values: Mapping[str, Any]) -> None:
+        self._bias.replace(values)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("weights", "bias", "_last_step")}
+        return {name: value for name, value in vars(self).items() if name not in ("_weights", "_bias", "_last_step")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -337,6 +332,7 @@ class RNNScratch:
         0.6931
         """
         y, t = self._pair(predictions, labels)
+        _require_probabilities(t, "labels")
         tiny = np.finfo(np.float64).tiny  # a certain but wrong prediction costs much, not infinitely much
         if self.output_activation == "softmax":
             return _local_and_global(-(t * np.log(np.maximum(y, tiny))).sum(axis=1))
@@ -389,9 +385,7 @@ class RNNScratch:
             raise ValueError(f"{name} must be (T, D={self.input_features}). Got {x.shape}.")
         if len(x) == 0:
             raise ValueError(f"{name} must have at least one step. Got {x.shape}.")
-        x = x.astype(np.float64)
-        require_finite(x, name)
-        return x
+        return finite_float64(x, name)
 
     def _labels(self, labels: Any, T: int, name: str) -> FloatArray:
         t = numeric_array(labels, name)
@@ -408,10 +402,9 @@ class RNNScratch:
         return self._checked_values(t.reshape(self.num_output), name)
 
     def _checked_values(self, labels: Any, name: str) -> FloatArray:
-        t: FloatArray = labels.astype(np.float64)
-        require_finite(t, name)
-        if self.loss == "ce" and ((t < 0) | (t > 1)).any():
-            raise ValueError(f"{name} must lie in [0, 1] when the loss is 'ce'. Got {t[(t < 0) | (t > 1)][0]}.")
+        t = finite_float64(labels, name)
+        if self.loss == "ce":
+            _require_probabilities(t, name)
         return t
 
     def _pair(self, predictions: Any, labels: Any) -> tuple[FloatArray, FloatArray]:
@@ -421,6 +414,12 @@ class RNNScratch:
         if y.ndim != 2 or y.shape[1] != self.num_output or len(y) == 0:
             raise ValueError(f"predictions must be T arrays (O={self.num_output}, 1). Got {y.shape}.")
         return y, self._labels(labels, len(y), "labels")
+
+
+def _require_probabilities(t: FloatArray, name: str) -> None:
+    outside = (t < 0) | (t > 1)
+    if outside.any():
+        raise ValueError(f"{name} must lie in [0, 1] when the loss is 'ce'. Got {t[outside][0]}.")
 
 
 def _items(values: Any, name: str) -> list[Any]:
@@ -438,12 +437,11 @@ def _local_and_global(local: FloatArray) -> dict[str, Any]:
 
 
 def _progress(epochs: int) -> Callable[[int, History], None]:
-    """Prints about ten lines over a run, the last epoch among them."""
-    every = -(-epochs // 10)
+    """Prints ten lines over a run, fewer if it is shorter, the last epoch among them."""
     width = len(str(epochs))
 
     def report(epoch: int, history: History) -> None:
-        if epoch % every == 0 or epoch == epochs:
+        if epoch * 10 // epochs > (epoch - 1) * 10 // epochs:
             print(f"Epoch {epoch:>{width}}/{epochs} - Loss: {history.loss[-1]:.6f}")
 
     return report

@@ -132,3 +132,11 @@ def require_finite(array: FloatArray, name: str) -> None:
     if not finite.all():
         place = tuple(int(i) for i in np.argwhere(~finite)[0])
         raise ValueError(f"{name} must be finite. Got {array[place]} at index {place}.")
+
+
+def finite_float64(array: npt.NDArray[Any], name: str) -> FloatArray:
+    """A copy in float64, refused if a number is not finite or does not fit."""
+    with np.errstate(over="ignore"):  # what does not fit becomes inf, which is refused by name
+        wide: FloatArray = array.astype(np.float64)
+    require_finite(wide, name)
+    return wide
