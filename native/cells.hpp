@@ -29,6 +29,10 @@ template <Activation ACTIVATION, class Real> inline Vector<Real> slope(Vector<Re
   return one;
 }
 
+template <bool VALUE> struct Bool {
+  static constexpr bool value = VALUE;
+};
+
 // h = f(a), and d_a = d_h ⊙ f'(a).
 template <Activation ACTIVATION, class Real> struct Elman {
   static Vector<Real> forward(Vector<Real> a) { return activation<ACTIVATION, Real>(a); }
@@ -44,7 +48,8 @@ template <class Real> struct LayerSizes {
         row(H_pad + padded<Real>(D + 1)) {}
 
   Index forward_weights() const { return (H + D + 1) * H_pad; }    // (H + D + 1, H_pad): a row for each number of a state row
-  Index recurrent_weights() const { return H * H_pad; }            // (H, H_pad): W_h
+  bool recurrent_as_it_is() const { return H == H_pad; }           // rows of W_h that need no padding are not copied
+  Index recurrent_weights() const { return recurrent_as_it_is() ? 0 : H * H_pad; }  // (H, H_pad): W_h
   Index input_weights() const { return H * D_pad; }                // (H, D_pad): W_x
   Index packed() const { return forward_weights() + recurrent_weights() + input_weights(); }
   Index parameters() const { return H * D + H * H + H; }
@@ -53,8 +58,11 @@ template <class Real> struct LayerSizes {
 template <class Real> struct LayerWeights {
   const Real *forward, *recurrent, *input;
 
-  LayerWeights(const LayerSizes<Real>& size, const Real* packed)
-      : forward(packed), recurrent(forward + size.forward_weights()), input(recurrent + size.recurrent_weights()) {}
+  // `parameters` are those of the layer, in the flat order.
+  LayerWeights(const LayerSizes<Real>& size, const Real* packed, const Real* parameters)
+      : forward(packed), recurrent(forward + size.forward_weights()), input(recurrent + size.recurrent_weights()) {
+    if (size.recurrent_as_it_is()) recurrent = parameters + size.H * size.D;
+  }
 };
 
 // Writes the transpose of `from` (rows, columns) with rows padded to whole vectors: to[c · to_row + r] = from[r · columns + c].
@@ -63,13 +71,18 @@ template <class Real> void transpose(const Real* from, Index rows, Index columns
   for (Index r = 0; r < rows; r += lanes<Real>) {
     const Index count = rows - r < lanes<Real> ? rows - r : lanes<Real>;
     const Real* block = from + r * columns;
-    for (Index c = 0; c < columns; ++c) {
+    Index c = 0;
+    for (; count == lanes<Real> && c + lanes<Real> <= columns; c += lanes<Real>) {
+      Vector<Real> square[lanes<Real>];
+#pragma GCC unroll 16
+      for (Index i = 0; i < lanes<Real>; ++i) square[i] = load(block + i * columns + c);
+      transpose_square<Real>(square);
+#pragma GCC unroll 16
+      for (Index i = 0; i < lanes<Real>; ++i) store(to + (c + i) * to_row + r, square[i]);
+    }
+    for (; c < columns; ++c) {  // what is left at the edges
       Vector<Real> column = {};
-      if (count == lanes<Real>) {
-        for (Index i = 0; i < lanes<Real>; ++i) column[i] = block[i * columns + c];
-      } else {
-        for (Index i = 0; i < count; ++i) column[i] = block[i * columns + c];
-      }
+      for (Index i = 0; i < count; ++i) column[i] = block[i * columns + c];
       store(to + c * to_row + r, column);
     }
   }
@@ -77,9 +90,7 @@ template <class Real> void transpose(const Real* from, Index rows, Index columns
 
 // Copies `from` (rows, columns) into rows of to_row numbers.
 template <class Real> void copy_rows(const Real* from, Index rows, Index columns, Real* to, Index to_row) {
-  for (Index r = 0; r < rows; ++r) {
-    for (Index c = 0; c < columns; ++c) to[r * to_row + c] = from[r * columns + c];
-  }
+  for (Index r = 0; r < rows; ++r) copy_row(to + r * to_row, from + r * columns, columns);
 }
 
 // From the flat parameters W_x (H, D), W_h (H, H), b_h (H) to the three layouts; padding stays zero.
@@ -90,12 +101,13 @@ template <class Real> void pack_layer(const LayerSizes<Real>& size, const Real* 
   transpose(W_h, H, H, forward, H_pad);
   transpose(W_x, H, D, forward + H * H_pad, H_pad);
   copy_rows(b_h, 1, H, forward + (H + D) * H_pad, H_pad);
-  copy_rows(W_h, H, H, recurrent, H_pad);
+  if (!size.recurrent_as_it_is()) copy_rows(W_h, H, H, recurrent, H_pad);
   copy_rows(W_x, H, D, input, size.D_pad);
 }
 
 // Block 0 of the rows holds h_0 already, and every row its x and 1; fills in the states after each step.
-template <class Cell, class Real>
+// ALONE: there is one sequence, and a step is so short that calling a product for it would be felt.
+template <class Cell, bool ALONE, class Real>
 void layer_forward(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when, Real* rows) {
   for (Index t = 0; t < when.steps; ++t) {
     const Real* now = rows + when.block[t] * size.row;
@@ -103,15 +115,20 @@ void layer_forward(const LayerSizes<Real>& size, const LayerWeights<Real>& weigh
     const Operands<Real> by_input{now + size.H_pad, size.row, 1, weights.forward + size.H * size.H_pad, size.H_pad, size.D + 1};
     const Operands<Real> by_state{now, size.row, 1, weights.forward, size.H_pad, size.H};
     // The input's share comes first: it does not wait for the state of the step before.
-    product<Real>(when.active[t], size.H_pad, by_input, by_state, [&](Index row, Index column, Vector<Real> a) {
+    const auto finish = [&](Index row, Index column, Vector<Real> a) __attribute__((always_inline)) {
       store(next + row * size.row + column, Cell::forward(a));
-    });
+    };
+    if constexpr (ALONE) {
+      row_product<Real>(0, size.H_pad, by_input, by_state, finish);
+    } else {
+      product<Real>(when.active[t], size.H_pad, by_input, by_state, finish);
+    }
   }
 }
 
 // d_h (rows of blocks 1 …, H_pad), or null where nothing but the last state is looked at; d_h_T (N, H_pad) by the last
 // states. Gives d_a (rows of blocks 0 … T-1, H_pad), zero where a sequence has ended.
-template <class Cell, class Real>
+template <class Cell, bool ALONE, class Real>
 void layer_backward(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when,
                     const Real* rows, const Real* d_h, const Real* d_h_T, Real* d_a) {
   const Index H_pad = size.H_pad;
@@ -119,13 +136,17 @@ void layer_backward(const LayerSizes<Real>& size, const LayerWeights<Real>& weig
     const Real* h = rows + when.block[t + 1] * size.row;
     const Real* d_h_t = d_h ? d_h + when.block[t + 1] * H_pad : nullptr;
     Real* d_a_t = d_a + when.block[t] * H_pad;
-    const auto finish = [&](Index row, Index column, Vector<Real> d_h_next) {
+    const auto finish = [&](Index row, Index column, Vector<Real> d_h_next) __attribute__((always_inline)) {
       if (d_h_t) d_h_next += load(d_h_t + row * H_pad + column);
       store(d_a_t + row * H_pad + column, Cell::backward(d_h_next, load(h + row * size.row + column)));
     };
     const Index going_on = when.active[t + 1];
     const Operands<Real> by_step_after{d_a + when.block[t + 1] * H_pad, H_pad, 1, weights.recurrent, H_pad, size.H};
-    product<Real>(going_on, H_pad, by_step_after, no_operands<Real>, finish);
+    if constexpr (ALONE) {
+      if (going_on) row_product<Real>(0, H_pad, by_step_after, no_operands<Real>, finish);
+    } else {
+      product<Real>(going_on, H_pad, by_step_after, no_operands<Real>, finish);
+    }
     for (Index row = going_on; row < when.active[t]; ++row) {  // sequences whose last step this is
       for (Index column = 0; column < H_pad; column += lanes<Real>) finish(row, column, load(d_h_T + row * H_pad + column));
     }
@@ -164,13 +185,15 @@ void layer_state_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>
   product<Real>(when.sequences, size.H_pad, o, no_operands<Real>, epilogue);
 }
 
-// Calls run(cell) with the cell of a layer; the only place that turns the word of a specification into a type.
-template <class Real, class Run> void with_cell(const LayerShape& layer, const Run& run) {
+// Calls run(cell, alone) with the cell of a layer and whether there is one sequence only, both as types; the only place that
+// turns the word of a specification into a type.
+template <class Real, class Run> void with_cell(const LayerShape& layer, const Timetable& when, const Run& run) {
+  const auto with = [&](auto cell) { when.sequences == 1 ? run(cell, Bool<true>{}) : run(cell, Bool<false>{}); };
   switch (layer.activation) {
-    case Activation::tanh: return run(Elman<Activation::tanh, Real>{});
-    case Activation::sigmoid: return run(Elman<Activation::sigmoid, Real>{});
-    case Activation::relu: return run(Elman<Activation::relu, Real>{});
-    case Activation::linear: return run(Elman<Activation::linear, Real>{});
+    case Activation::tanh: return with(Elman<Activation::tanh, Real>{});
+    case Activation::sigmoid: return with(Elman<Activation::sigmoid, Real>{});
+    case Activation::relu: return with(Elman<Activation::relu, Real>{});
+    case Activation::linear: return with(Elman<Activation::linear, Real>{});
   }
 }
 

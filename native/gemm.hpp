@@ -44,7 +44,11 @@ inline __attribute__((always_inline)) void accumulate(
 #pragma GCC unroll 8
     for (int s = 0; s < SPLIT; ++s) multiply_add(s);
   }
-  for (; k < o.depth; ++k) multiply_add(0);
+  // The rest goes to different chains too.
+#pragma GCC unroll 8
+  for (int s = 0; s < SPLIT - 1; ++s) {
+    if (k++ < o.depth) multiply_add(s);
+  }
 }
 
 template <int ROWS, int VECTORS, int SPLIT, class Real, class Epilogue>
@@ -67,7 +71,7 @@ inline __attribute__((always_inline)) void tile(
 
 // One row: as many columns at once as there are, and enough chains of sums to keep the processor busy.
 template <class Real, class Epilogue>
-inline void row_product(Index row, Index columns, const Operands<Real>& first, const Operands<Real>& second,
+inline __attribute__((always_inline)) void row_product(Index row, Index columns, const Operands<Real>& first, const Operands<Real>& second,
                         const Epilogue& epilogue) {
   constexpr Index L = lanes<Real>;
   Index column = 0;
@@ -76,36 +80,63 @@ inline void row_product(Index row, Index columns, const Operands<Real>& first, c
   for (; column < columns; column += L) tile<1, 1, 4, Real>(row, column, first, second, epilogue);
 }
 
-template <int ROWS, class Real, class Epilogue>
-inline void row_tile(Index row, Index columns, const Operands<Real>& first, const Operands<Real>& second,
-                     const Epilogue& epilogue) {
-  constexpr Index L = lanes<Real>;
-  constexpr int VECTORS = vector_registers == 32 ? 4 : 2;  // 6 × VECTORS sums, VECTORS columns and a row fill the registers
-  Index column = 0;
-  for (; column + VECTORS * L <= columns; column += VECTORS * L) {
-    tile<ROWS, VECTORS, 1, Real>(row, column, first, second, epilogue);
+template <class Real, class Epilogue>
+void single_row(Index row, Index columns, const Operands<Real>& first, const Operands<Real>& second, const Epilogue& epilogue) {
+  row_product<Real>(row, columns, first, second, epilogue);
+}
+
+// The largest tile: its sums, a row of b and a broadcast number of a fill the registers.
+constexpr Index most_rows = vector_registers == 32 ? 6 : 4;
+constexpr Index most_vectors = vector_registers == 32 ? 4 : 3;
+
+// A length cut into nearly equal parts, none larger than `most`: 32 rows are 6, 6, 5, 5, 5, 5 and not 6, 6, 6, 6, 6, 2.
+struct Parts {
+  Index count, size, larger;  // the first `larger` parts have one more
+
+  Parts(Index length, Index most) : count((length + most - 1) / most), size(length), larger(0) {
+    if (count > 1) {
+      size = length / count;
+      larger = length - size * count;
+    }
   }
-  for (; column < columns; column += L) tile<ROWS, 1, 1, Real>(row, column, first, second, epilogue);
+  Index operator[](Index part) const { return size + (part < larger); }
+};
+
+template <int ROWS, class Real, class Epilogue>
+void tiles_of_rows(Index row, const Parts& vectors, const Operands<Real>& first, const Operands<Real>& second,
+                   const Epilogue& epilogue) {
+  if constexpr (ROWS <= most_rows) {
+    Index column = 0;
+    for (Index part = 0; part < vectors.count; ++part) {
+      switch (vectors[part]) {
+        case 1: tile<ROWS, 1, (ROWS <= 4 ? 2 : 1), Real>(row, column, first, second, epilogue); break;
+        case 2: tile<ROWS, 2, (ROWS <= 2 ? 2 : 1), Real>(row, column, first, second, epilogue); break;
+        case 3: tile<ROWS, 3, 1, Real>(row, column, first, second, epilogue); break;
+        default:
+          if constexpr (most_vectors == 4) tile<ROWS, 4, 1, Real>(row, column, first, second, epilogue);
+      }
+      column += vectors[part] * lanes<Real>;
+    }
+  }
 }
 
 // epilogue(row, column, sums) for every row < rows and every vector of columns < columns, which is a multiple of the lanes.
 template <class Real, class Epilogue>
 inline void product(Index rows, Index columns, const Operands<Real>& first, const Operands<Real>& second,
                     const Epilogue& epilogue) {
-  constexpr Index most = 6;
+  if (rows == 1) return single_row<Real>(0, columns, first, second, epilogue);
+  const Parts heights(rows, most_rows), vectors(columns / lanes<Real>, most_vectors);
   Index row = 0;
-  while (row < rows) {
-    // Tiles of nearly equal height: 32 rows are 6, 6, 5, 5, 5, 5 and not 6, 6, 6, 6, 6, 2.
-    const Index left = rows - row, tiles = (left + most - 1) / most, height = (left + tiles - 1) / tiles;
-    switch (height) {
-      case 1: row_product<Real>(row, columns, first, second, epilogue); break;
-      case 2: row_tile<2, Real>(row, columns, first, second, epilogue); break;
-      case 3: row_tile<3, Real>(row, columns, first, second, epilogue); break;
-      case 4: row_tile<4, Real>(row, columns, first, second, epilogue); break;
-      case 5: row_tile<5, Real>(row, columns, first, second, epilogue); break;
-      default: row_tile<6, Real>(row, columns, first, second, epilogue); break;
+  for (Index part = 0; part < heights.count; ++part) {
+    switch (heights[part]) {
+      case 1: single_row<Real>(row, columns, first, second, epilogue); break;
+      case 2: tiles_of_rows<2, Real>(row, vectors, first, second, epilogue); break;
+      case 3: tiles_of_rows<3, Real>(row, vectors, first, second, epilogue); break;
+      case 4: tiles_of_rows<4, Real>(row, vectors, first, second, epilogue); break;
+      case 5: tiles_of_rows<5, Real>(row, vectors, first, second, epilogue); break;
+      default: tiles_of_rows<6, Real>(row, vectors, first, second, epilogue); break;
     }
-    row += height;
+    row += heights[part];
   }
 }
 

@@ -25,69 +25,82 @@ template <class Real> struct Shift {
   }
 };
 
+// y = g(a) of one row.
+template <OutputActivation ACTIVATION, class Real> inline void activate_row(Index O, const Real* a, Real* y) {
+  if constexpr (ACTIVATION == OutputActivation::linear) {
+    for (Index o = 0; o < O; ++o) y[o] = a[o];
+  } else if constexpr (ACTIVATION == OutputActivation::sigmoid) {
+    for (Index o = 0; o < O; ++o) y[o] = sigmoid_of_number(a[o]);
+  } else {
+    const Shift<Real> shift(O, a);
+    for (Index o = 0; o < O; ++o) y[o] = std::exp(a[o] - shift.largest) / shift.sum;
+  }
+}
+
 template <class Real> void output_row(OutputActivation activation, Index O, const Real* a, Real* y) {
   switch (activation) {
-    case OutputActivation::linear:
-      for (Index o = 0; o < O; ++o) y[o] = a[o];
-      return;
-    case OutputActivation::sigmoid:
-      for (Index o = 0; o < O; ++o) y[o] = sigmoid_of_number(a[o]);
-      return;
-    case OutputActivation::softmax:
-      const Shift<Real> shift(O, a);
-      for (Index o = 0; o < O; ++o) y[o] = std::exp(a[o] - shift.largest) / shift.sum;
+    case OutputActivation::linear: return activate_row<OutputActivation::linear>(O, a, y);
+    case OutputActivation::sigmoid: return activate_row<OutputActivation::sigmoid>(O, a, y);
+    case OutputActivation::softmax: return activate_row<OutputActivation::softmax>(O, a, y);
   }
 }
 
-// ℓ = 1/O Σ (y − t)², and its gradient by a.
-template <class Real>
-double squared_error_row(OutputActivation activation, Index O, const Real* a, const Real* t, Real* d_a) {
-  output_row(activation, O, a, d_a);  // y, turned into the gradient in place
-  double loss = 0;
-  Real mean_slope = 0;  // softmax: Σ d_y ⊙ y
-  for (Index o = 0; o < O; ++o) {
-    const Real y = d_a[o], error = y - t[o], d_y = error * (Real(2) / O);
-    loss += double(error) * double(error);
-    if (activation == OutputActivation::sigmoid) d_a[o] = d_y * y * (1 - y);
-    if (activation == OutputActivation::linear) d_a[o] = d_y;
-    mean_slope += d_y * y;
-  }
-  if (activation == OutputActivation::softmax) {
-    for (Index o = 0; o < O; ++o) d_a[o] = d_a[o] * ((d_a[o] - t[o]) * (Real(2) / O) - mean_slope);
-  }
-  return loss / double(O);
-}
+// The losses below give a row's sum over the outputs, and its gradient by a; the caller averages and weighs.
 
-// ℓ = 1/O Σ (max(a, 0) − t a + log(1 + e^−|a|))
-template <class Real> double binary_cross_entropy_row(Index O, const Real* a, const Real* t, Real* d_a) {
-  double loss = 0;
-  for (Index o = 0; o < O; ++o) {
-    const Real rest = std::log1p(std::exp(a[o] < 0 ? a[o] : -a[o]));
-    loss += double((a[o] > 0 ? a[o] : 0) - t[o] * a[o] + rest);
-    d_a[o] = (sigmoid_of_number(a[o]) - t[o]) / O;
+// Σ (y − t)²
+template <OutputActivation ACTIVATION> struct SquaredError {
+  template <class Real> static double row(Index O, const Real* a, const Real* t, Real* d_a) {
+    activate_row<ACTIVATION>(O, a, d_a);  // y, turned into the gradient in place
+    double loss = 0;
+    Real along = 0;  // softmax: Σ d_y ⊙ y
+    for (Index o = 0; o < O; ++o) {
+      const Real y = d_a[o], error = y - t[o], d_y = 2 * error;
+      loss += double(error) * double(error);
+      along += d_y * y;
+      if constexpr (ACTIVATION == OutputActivation::sigmoid) d_a[o] = d_y * y * (1 - y);
+      if constexpr (ACTIVATION == OutputActivation::linear) d_a[o] = d_y;
+    }
+    for (Index o = 0; ACTIVATION == OutputActivation::softmax && o < O; ++o) d_a[o] *= 2 * (d_a[o] - t[o]) - along;
+    return loss;
   }
-  return loss / double(O);
-}
+};
 
-// ℓ = −Σ t log y with log y = a − largest − log Σ e^(a − largest)
-template <class Real> double categorical_cross_entropy_row(Index O, const Real* a, const Real* t, Real* d_a) {
-  const Shift<Real> shift(O, a);
-  const Real log_sum = std::log(shift.sum);
-  double loss = 0;
-  Real total = 0;
-  for (Index o = 0; o < O; ++o) {
-    loss -= double(t[o] * (a[o] - shift.largest - log_sum));
-    total += t[o];
+// Σ (max(a, 0) − t a + log(1 + e^−|a|))
+struct BinaryCrossEntropy {
+  template <class Real> static double row(Index O, const Real* a, const Real* t, Real* d_a) {
+    double loss = 0;
+    for (Index o = 0; o < O; ++o) {
+      const Real rest = std::log1p(std::exp(a[o] < 0 ? a[o] : -a[o]));
+      loss += double((a[o] > 0 ? a[o] : 0) - t[o] * a[o] + rest);
+      d_a[o] = sigmoid_of_number(a[o]) - t[o];
+    }
+    return loss;
   }
-  for (Index o = 0; o < O; ++o) d_a[o] = std::exp(a[o] - shift.largest) / shift.sum * total - t[o];
-  return loss;
-}
+};
 
-template <class Real>
-double loss_row(Loss loss, OutputActivation activation, Index O, const Real* a, const Real* t, Real* d_a) {
-  if (loss == Loss::mse) return squared_error_row(activation, O, a, t, d_a);
-  if (activation == OutputActivation::softmax) return categorical_cross_entropy_row(O, a, t, d_a);
-  return binary_cross_entropy_row(O, a, t, d_a);
+// −Σ t log y with log y = a − largest − log Σ e^(a − largest)
+struct CategoricalCrossEntropy {
+  template <class Real> static double row(Index O, const Real* a, const Real* t, Real* d_a) {
+    const Shift<Real> shift(O, a);
+    const Real log_sum = std::log(shift.sum);
+    double loss = 0;
+    Real total = 0;
+    for (Index o = 0; o < O; ++o) {
+      loss -= double(t[o] * (a[o] - shift.largest - log_sum));
+      total += t[o];
+    }
+    for (Index o = 0; o < O; ++o) d_a[o] = std::exp(a[o] - shift.largest) / shift.sum * total - t[o];
+    return loss;
+  }
+};
+
+// Calls run(loss) with the loss of a network as a type.
+template <class Run> double with_loss(Loss loss, OutputActivation activation, const Run& run) {
+  const bool softmax = activation == OutputActivation::softmax;
+  if (loss == Loss::ce) return softmax ? run(CategoricalCrossEntropy{}) : run(BinaryCrossEntropy{});
+  if (softmax) return run(SquaredError<OutputActivation::softmax>{});
+  if (activation == OutputActivation::sigmoid) return run(SquaredError<OutputActivation::sigmoid>{});
+  return run(SquaredError<OutputActivation::linear>{});
 }
 
 }  // namespace

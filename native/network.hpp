@@ -90,8 +90,8 @@ template <class Real> struct Kernels {
   void (*pack)(const NetworkShape&, const Real* parameters, Real* packed);
 
   Index (*tape_size)(const NetworkShape&, const Timetable&);
-  void (*forward)(const NetworkShape&, const Real* packed, const Timetable&, const Sequences<Real>&, const Real* state,
-                  Real* tape);
+  void (*forward)(const NetworkShape&, const Real* parameters, const Real* packed, const Timetable&, const Sequences<Real>&,
+                  const Real* state, Real* tape);
   void (*outputs)(const NetworkShape&, const Timetable&, const Real* tape, Padded<Real> preactivations, Real* outputs,
                   Real* final_state);
 
@@ -99,8 +99,8 @@ template <class Real> struct Kernels {
   void (*set_d_preactivations)(const NetworkShape&, const Timetable&, Padded<const Real> d_preactivations, Real* workspace);
   double (*loss)(const NetworkShape&, const Timetable&, const Real* tape, const TargetRows<Real>&, Real* workspace);
   // d_final_state, d_inputs and d_state may be null: zeros, and not wanted.
-  void (*backward)(const NetworkShape&, const Real* packed, const Timetable&, const Real* tape, const Real* d_final_state,
-                   Real* workspace, Real* gradient, Padded<Real> d_inputs, Real* d_state);
+  void (*backward)(const NetworkShape&, const Real* parameters, const Real* packed, const Timetable&, const Real* tape,
+                   const Real* d_final_state, Real* workspace, Real* gradient, Padded<Real> d_inputs, Real* d_state);
 
   GradientSize (*clip)(const NetworkShape&, ClippingRule, Real* gradient);
   void (*update)(Index count, Real* parameters, const Real* gradient, const Optimizer<Real>&, double learning_rate);

@@ -92,7 +92,7 @@ std::unique_ptr<Tape<Real>> Plan<Real>::forward(const Run<Real>& run, const Real
   tape.schedule.build(run.lengths, nullptr, run.sequences);
   const Timetable when = tape.schedule.timetable();
   Real* memory = tape.memory.at_least(kernels_.tape_size(shape(), when));
-  kernels_.forward(shape(), packed_.data(), when, run.inputs, state, memory);
+  kernels_.forward(shape(), parameters_, packed_.data(), when, run.inputs, state, memory);
   const Index steps = shape().readout == Readout::every ? run.steps : 1;
   kernels_.outputs(shape(), when, memory, {result.preactivations, steps}, result.outputs, result.final_state);
   return kept;
@@ -105,7 +105,7 @@ void Plan<Real>::backward(const Tape<Real>& tape, Padded<const Real> d_preactiva
   const Timetable when = tape.schedule.timetable();
   Real* workspace = workspace_.at_least(kernels_.workspace_size(shape(), when));
   kernels_.set_d_preactivations(shape(), when, d_preactivations, workspace);
-  kernels_.backward(shape(), packed_.data(), when, tape.memory.data(), d_final_state, workspace, gradient, d_inputs, d_state);
+  kernels_.backward(shape(), parameters_, packed_.data(), when, tape.memory.data(), d_final_state, workspace, gradient, d_inputs, d_state);
 }
 
 template <class Real> Report Plan<Real>::train_updates(const Training<Real>& training, Report report) {
@@ -118,9 +118,9 @@ template <class Real> Report Plan<Real>::train_updates(const Training<Real>& tra
     const Timetable when = own_tape_.schedule.timetable();
     Real* tape = own_tape_.memory.at_least(kernels_.tape_size(shape(), when));
     Real* workspace = workspace_.at_least(kernels_.workspace_size(shape(), when));
-    kernels_.forward(shape(), packed_.data(), when, training.inputs, nullptr, tape);
+    kernels_.forward(shape(), parameters_, packed_.data(), when, training.inputs, nullptr, tape);
     const double loss = kernels_.loss(shape(), when, tape, training.targets, workspace);
-    kernels_.backward(shape(), packed_.data(), when, tape, nullptr, workspace, gradient, {nullptr, 0}, nullptr);
+    kernels_.backward(shape(), parameters_, packed_.data(), when, tape, nullptr, workspace, gradient, {nullptr, 0}, nullptr);
     const GradientSize size = kernels_.clip(shape(), training.clipping, gradient);
     report.losses[u] = loss;
     report.gradient_norms[u] = size.norm;

@@ -57,13 +57,65 @@ template <class Real> inline void store(Real* to, Vector<Real> values) {
   *reinterpret_cast<typename VectorTypes<Real>::in_memory*>(to) = values;
 }
 
+// A half, a quarter, … of a vector: copies of known size instead of a loop.
+template <class Real> inline void copy_less_than_a_vector(Real* to, const Real* from, Index count) {
+#pragma GCC unroll 8
+  for (Index some = lanes<Real> / 2; some >= 1; some /= 2) {
+    if (count & some) {
+      __builtin_memcpy(to, from, some * sizeof(Real));
+      to += some;
+      from += some;
+    }
+  }
+}
+
 // The first `count` numbers of a vector: for rows that are not padded.
 template <class Real> inline void store_some(Real* to, Vector<Real> values, Index count) {
   if (count >= lanes<Real>) return store(to, values);
-  for (Index i = 0; i < count; ++i) to[i] = values[i];
+  Real room[lanes<Real>];
+  store(room, values);
+  copy_less_than_a_vector(to, room, count);
+}
+
+// Copies a row that is not padded.
+template <class Real> inline void copy_row(Real* to, const Real* from, Index count) {
+  for (; count >= lanes<Real>; count -= lanes<Real>, to += lanes<Real>, from += lanes<Real>) store(to, load(from));
+  copy_less_than_a_vector(to, from, count);
 }
 
 template <class Real> inline Vector<Real> broadcast(Real value) { return value - Vector<Real>{}; }
+
+// a₀ b₀ a₁ b₁ … of the lower and of the upper halves of two vectors.
+template <class Real> inline void interleave(Vector<Real> a, Vector<Real> b, Vector<Real>& low, Vector<Real>& high) {
+  if constexpr (lanes<Real> == 2) {
+    low = __builtin_shufflevector(a, b, 0, 2);
+    high = __builtin_shufflevector(a, b, 1, 3);
+  } else if constexpr (lanes<Real> == 4) {
+    low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  } else if constexpr (lanes<Real> == 8) {
+    low = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+    high = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+  } else {
+    static_assert(lanes<Real> == 16);
+    low = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    high = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  }
+}
+
+// Turns a square of vectors: rows become columns. Interleaving each vector with the one half the square away, as often as
+// the square can be halved, is a transposition.
+template <class Real> inline void transpose_square(Vector<Real> (&rows)[lanes<Real>]) {
+  constexpr Index half = lanes<Real> / 2;
+#pragma GCC unroll 4
+  for (Index width = 1; width < lanes<Real>; width *= 2) {
+    Vector<Real> mixed[lanes<Real>];
+#pragma GCC unroll 8
+    for (Index i = 0; i < half; ++i) interleave<Real>(rows[i], rows[i + half], mixed[2 * i], mixed[2 * i + 1]);
+#pragma GCC unroll 16
+    for (Index i = 0; i < lanes<Real>; ++i) rows[i] = mixed[i];
+  }
+}
 
 template <class Real> inline Vector<Real> absolute(Vector<Real> x) { return x < 0 ? -x : x; }
 

@@ -108,8 +108,7 @@ void set_inputs(const LayerSizes<Real>& size, const Timetable& when, Real* rows,
   for (Index t = 0; t < when.steps; ++t) {
     Real* x = rows + when.block[t] * size.row + size.H_pad;
     for (Index row = 0; row < when.active[t]; ++row, x += size.row) {
-      const Real* from = source(t, row);
-      for (Index d = 0; d < size.D; ++d) x[d] = from[d];
+      copy_row(x, source(t, row), size.D);
       x[size.D] = 1;
     }
     for (Index row = when.active[t]; row < when.block_rows(t); ++row, x += size.row) {
@@ -134,7 +133,7 @@ inline Index last_row(const Timetable& when, Index row, Index& steps) {
 }
 
 template <class Real>
-void forward(const NetworkShape& shape, const Real* packed, const Timetable& when, const Sequences<Real>& inputs,
+void forward(const NetworkShape& shape, const Real* parameters, const Real* packed, const Timetable& when, const Sequences<Real>& inputs,
              const Real* state, Real* tape) {
   const TapeParts<Real> parts{shape, when, tape};
   for (Index l = 0; l < shape.layer_count; ++l) {
@@ -151,8 +150,11 @@ void forward(const NetworkShape& shape, const Real* packed, const Timetable& whe
       const Real* below = parts.rows(l - 1);
       set_inputs(size, when, rows, [&](Index t, Index row) { return below + (when.block[t + 1] + row) * below_row; });
     }
-    const LayerWeights<Real> weights(size, layer_packed(shape, packed, l));
-    with_cell<Real>(shape.layers[l], [&](auto cell) { layer_forward<decltype(cell), Real>(size, weights, when, rows); });
+    const LayerWeights<Real> weights(size, layer_packed(shape, packed, l), parameters);
+    parameters += size.parameters();
+    with_cell<Real>(shape.layers[l], when, [&](auto cell, auto alone) {
+      layer_forward<decltype(cell), alone.value, Real>(size, weights, when, rows);
+    });
   }
 
   const ReadoutSizes<Real> size(shape);
@@ -227,18 +229,22 @@ double loss(const NetworkShape& shape, const Timetable& when, const Real* tape, 
   const Index O = shape.outputs, O_pad = ReadoutSizes<Real>(shape).O_pad;
   const Real* a = TapeParts<Real>{shape, when, const_cast<Real*>(tape)}.preactivations();
   Real* d_outputs = WorkspaceParts<Real>{shape, when, workspace}.d_outputs();
-  double total = 0, sum = 0;
+  double total = 0;
   each_readout_row(shape, when, [&](Index, Index n, Index t) { total += double(targets.weights[targets.rows.starts[n] + t]); });
-  each_readout_row(shape, when, [&](Index m, Index n, Index t) {
-    const Index target = targets.rows.starts[n] + t;
-    Real* d_a = d_outputs + m * O_pad;
-    const double row = loss_row(shape.loss, shape.output_activation, O, a + m * O_pad, targets.rows.array + target * O, d_a);
-    const double weight = double(targets.weights[target]);
-    sum += weight * row;
-    const Real share = Real(weight / total);
-    for (Index o = 0; o < O; ++o) d_a[o] *= share;
+  // Binary cross-entropy and mse average over the outputs of a row: the division is made once, here.
+  const bool sums_classes = shape.loss == Loss::ce && shape.output_activation == OutputActivation::softmax;
+  const double scale = 1 / (sums_classes ? total : total * double(O));
+  return with_loss(shape.loss, shape.output_activation, [&](auto loss) {
+    double sum = 0;
+    each_readout_row(shape, when, [&](Index m, Index n, Index t) {
+      const Index target = targets.rows.starts[n] + t;
+      Real* d_a = d_outputs + m * O_pad;
+      const double share = double(targets.weights[target]) * scale;
+      sum += share * loss.row(O, a + m * O_pad, targets.rows.array + target * O, d_a);
+      for (Index o = 0; o < O; ++o) d_a[o] *= Real(share);
+    });
+    return sum;
   });
-  return sum / total;
 }
 
 // d_W_y and d_b_y, and the gradient by the states that the readout saw (rows, H_pad).
@@ -260,7 +266,7 @@ void readout_backward(const NetworkShape& shape, const Real* packed, Index rows,
 }
 
 template <class Real>
-void backward(const NetworkShape& shape, const Real* packed, const Timetable& when, const Real* tape,
+void backward(const NetworkShape& shape, const Real* parameters, const Real* packed, const Timetable& when, const Real* tape,
               const Real* d_final_state, Real* workspace, Real* gradient, Padded<Real> d_inputs, Real* d_state) {
   const TapeParts<Real> parts{shape, when, const_cast<Real*>(tape)};
   const WorkspaceParts<Real> work{shape, when, workspace};
@@ -277,8 +283,8 @@ void backward(const NetworkShape& shape, const Real* packed, const Timetable& wh
 
   for (Index l = top; l >= 0; --l) {
     const LayerSizes<Real> size(shape.layers[l]);
-    const LayerWeights<Real> weights(size, layer_packed(shape, packed, l));
     layer_gradient -= size.parameters();
+    const LayerWeights<Real> weights(size, layer_packed(shape, packed, l), parameters + layer_gradient);
     state_offset -= size.H;
     for (Index row = 0; row < when.sequences; ++row) {
       const Real* from = d_final_state ? d_final_state + when.order[row] * shape.state_size + state_offset : nullptr;
@@ -289,8 +295,8 @@ void backward(const NetworkShape& shape, const Real* packed, const Timetable& wh
       }
     }
     const Real* d_h = last_only && l == top ? nullptr : work.d_h();
-    with_cell<Real>(shape.layers[l], [&](auto cell) {
-      layer_backward<decltype(cell), Real>(size, weights, when, parts.rows(l), d_h, work.d_h_T(), work.d_a());
+    with_cell<Real>(shape.layers[l], when, [&](auto cell, auto alone) {
+      layer_backward<decltype(cell), alone.value, Real>(size, weights, when, parts.rows(l), d_h, work.d_h_T(), work.d_a());
     });
     layer_weight_gradient(size, when, parts.rows(l), work.d_a(), gradient + layer_gradient);
     for (Index t = 0; l > 0 && t < when.steps; ++t) {  // the states below were this layer's inputs: D_pad is their H_pad

@@ -76,7 +76,7 @@ class Case:
 
 
 HIDDEN = {1: (19,), 2: (18, 7), 3: (17, 5, 9)}  # past one vector register of every instruction set, and odd
-OUTPUTS = {"linear-mse": 1, "sigmoid-mse": 2, "sigmoid-ce": 1, "softmax-mse": 3, "softmax-ce": 5}  # and O
+OUTPUTS = {"linear-mse": 2, "sigmoid-mse": 1, "sigmoid-ce": 3, "softmax-mse": 3, "softmax-ce": 5}  # and O
 READOUTS = ("every", "last")
 LENGTHS = ("fixed", "ragged")
 STEPS = (1, 2, 9)
@@ -174,12 +174,17 @@ def test_one_pass(case, engine):
     assert {str(values.dtype) for name, values in figures.items() if name != "loss"} == {case.dtype}
 
 
+@cache
+def torch_weighted(case: Case, optimizer: str) -> Figures:
+    """PyTorch's ten updates with the problem's weights."""
+    return torch_trained(problem_of(case), optimizer)[0]
+
+
 @pytest.mark.parametrize("case", some_cases(lengths="ragged", T=9), ids=str)
 @pytest.mark.parametrize("optimizer", LEARNING_RATE)
 def test_ten_weighted_updates_in_one_call(case, optimizer, engine):
-    problem = problem_of(case)
-    expected, _ = torch_trained(problem, optimizer)
-    assert_close(EngineRun(problem, engine).trained(optimizer), expected, TOLERANCE[case.dtype])
+    figures = EngineRun(problem_of(case), engine).trained(optimizer)
+    assert_close(figures, torch_weighted(case, optimizer), TOLERANCE[case.dtype])
 
 
 @pytest.mark.parametrize("case", some_cases(lengths="fixed", readout="every"), ids=str)
@@ -286,31 +291,71 @@ def test_lists_of_sequences(case, engine):
     assert difference(network.predict(X), run.outputs.detach().numpy()) <= TOLERANCE[case.dtype]
 
 
+EPOCHS = 3
+
+
+@cache
+def torch_mini_batches(case: Case, optimizer: str) -> tuple[np.ndarray, Figures]:
+    """PyTorch's loss of each epoch over batches of two, the mean over all rows, and its parameters at the end."""
+    problem = problem_of(case).with_equal_weights()
+    everyone = np.arange(len(problem))
+    batches = [everyone[start : start + 2] for start in range(0, len(problem), 2)]
+    figures, twin = torch_trained(problem, optimizer, batches=batches * EPOCHS)
+    rows = np.array([np.count_nonzero(problem.real_rows()[chosen]) for chosen in batches])
+    return figures[f"losses by {optimizer}"].reshape(EPOCHS, -1) @ rows / rows.sum(), twin.values()
+
+
 @pytest.mark.parametrize("case", some_cases(lengths="ragged", T=9), ids=str)
 @pytest.mark.parametrize("optimizer", LEARNING_RATE)
 def test_mini_batches(case, optimizer, engine):
-    """Two sequences an update, the last update fewer; an epoch's loss is the mean over all its rows."""
-    problem, epochs = problem_of(case).with_equal_weights(), 3
+    """Two sequences an update, the last update fewer."""
+    problem = problem_of(case)
     network = network_of(problem, engine)
     how = {"optimizer": optimizer, "learning_rate": LEARNING_RATE[optimizer], "shuffle": False}
-    history = network.fit(**as_user(problem), epochs=epochs, batch_size=2, **how)
-
-    everyone = np.arange(len(problem))
-    batches = [everyone[start : start + 2] for start in range(0, len(problem), 2)]
-    expected, twin = torch_trained(problem, optimizer, batches=batches * epochs)
-    rows = np.array([problem.weights[chosen][problem.real_rows()[chosen]].sum() for chosen in batches])
-    losses = expected[f"losses by {optimizer}"].reshape(epochs, -1) @ rows / rows.sum()
+    history = network.fit(**as_user(problem), epochs=EPOCHS, batch_size=2, **how)
+    losses, parameters = torch_mini_batches(case, optimizer)
     assert difference(history.loss, losses) <= TOLERANCE[case.dtype]
-    assert_close(dict(network.parameters), twin.values(), TOLERANCE[case.dtype])
+    assert_close(dict(network.parameters), parameters, TOLERANCE[case.dtype])
 
 
 clipped_cases = pytest.mark.parametrize("case", some_cases(dtype="float64", T=9, N=5)[:3], ids=str)
 both_precisions = pytest.mark.parametrize("dtype", TOLERANCE)
 
 
-def assert_clipping_matters(problem: Problem, optimizer: str, clipped: Figures) -> None:
-    """The clipped run is another one than the free run: otherwise agreeing with it would say nothing."""
+class Clipped(NamedTuple):
+    """PyTorch's ten updates, clipped to a limit."""
+
+    limit: float
+    exact: Figures
+    by_clip_grad_norm: Figures
+
+
+@cache
+def torch_clipped_whole(case: Case, dtype: str, optimizer: str) -> Clipped:
+    """The whole gradient, to a limit among the norms of the run: some updates are clipped."""
+    problem = problem_of(case).with_equal_weights().cast(dtype)
     free, _ = torch_trained(problem, optimizer)
+    limit = 0.9 * float(free[f"gradient norms by {optimizer}"].max())
+    exact, _ = torch_trained(problem, optimizer, clip=clip_whole(limit))
+    assert_clipping_matters(exact, free)
+    theirs, _ = torch_trained(problem, optimizer, clip=lambda p: torch.nn.utils.clip_grad_norm_(p, limit))
+    return Clipped(limit, exact, theirs)
+
+
+@cache
+def torch_clipped_each(case: Case, dtype: str, optimizer: str) -> Clipped:
+    """Each tensor, to the median of their norms: some are clipped and others are not."""
+    problem = problem_of(case).with_equal_weights().cast(dtype)
+    free, _ = torch_trained(problem, optimizer)
+    _, first = torch_trained(problem, "sgd", batches=[np.arange(len(problem))])
+    limit = float(np.median([p.grad.norm() for p in first.parameters.values()]))
+    exact, _ = torch_trained(problem, optimizer, clip=clip_each(limit))
+    assert_clipping_matters(exact, free)
+    return Clipped(limit, exact, {})
+
+
+def assert_clipping_matters(clipped: Figures, free: Figures) -> None:
+    """The clipped run is not the free run: otherwise agreeing with it would say nothing."""
     assert max(differences(free, clipped).values()) > 1e-4
 
 
@@ -318,33 +363,23 @@ def assert_clipping_matters(problem: Problem, optimizer: str, clipped: Figures) 
 @both_precisions
 @pytest.mark.parametrize("optimizer", LEARNING_RATE)
 def test_clipping_the_whole_gradient(case, dtype, optimizer, engine):
-    """To a limit among the norms of the run: some updates are clipped."""
-    problem, norms = problem_of(case).with_equal_weights().cast(dtype), f"gradient norms by {optimizer}"
-    free, _ = torch_trained(problem, optimizer)
-    limit = 0.9 * float(free[norms].max())
-    run = fitted(problem, optimizer, engine, clip=limit)
-    exact, _ = torch_trained(problem, optimizer, clip=clip_whole(limit))
-    assert_close(run.figures, exact, TOLERANCE[dtype])
-    assert run.history.clipped == [int(size > limit) for size in exact[norms]]
-    assert_clipping_matters(problem, optimizer, exact)
-
+    expected = torch_clipped_whole(case, dtype, optimizer)
+    run = fitted(problem_of(case).cast(dtype), optimizer, engine, clip=expected.limit)
+    assert_close(run.figures, expected.exact, TOLERANCE[dtype])
+    assert run.history.clipped == [
+        int(size > expected.limit) for size in expected.exact[f"gradient norms by {optimizer}"]
+    ]
     # PyTorch divides by ‖g‖ + 1e-6: what it clips comes out shorter by 1e-6 / ‖g‖ of its length.
-    theirs, _ = torch_trained(problem, optimizer, clip=lambda p: torch.nn.utils.clip_grad_norm_(p, limit))
-    assert_close(run.figures, theirs, TOLERANCE[dtype] + UPDATES * 1e-6 / limit)
+    assert_close(run.figures, expected.by_clip_grad_norm, TOLERANCE[dtype] + UPDATES * 1e-6 / expected.limit)
 
 
 @clipped_cases
 @both_precisions
 @pytest.mark.parametrize("optimizer", LEARNING_RATE)
 def test_clipping_each_tensor(case, dtype, optimizer, engine):
-    """To the median norm of the tensors: some are clipped and others are not."""
-    problem = problem_of(case).with_equal_weights().cast(dtype)
-    _, first = torch_trained(problem, "sgd", batches=[np.arange(len(problem))])
-    limit = float(np.median([p.grad.norm() for p in first.parameters.values()]))
-    run = fitted(problem, optimizer, engine, clip=TensorNorm(limit))
-    expected, _ = torch_trained(problem, optimizer, clip=clip_each(limit))
-    assert_close(run.figures, expected, TOLERANCE[dtype])
-    assert_clipping_matters(problem, optimizer, expected)
+    expected = torch_clipped_each(case, dtype, optimizer)
+    run = fitted(problem_of(case).cast(dtype), optimizer, engine, clip=TensorNorm(expected.limit))
+    assert_close(run.figures, expected.exact, TOLERANCE[dtype])
 
 
 # ------------------------------------------------------------------------------------------------------ RNNScratch

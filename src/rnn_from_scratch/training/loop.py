@@ -85,7 +85,7 @@ def train(
     N = len(data.inputs)
     boundaries = np.append(np.arange(0, N, how.batch_size, dtype=np.int64), N)
     learning_rates = np.full(len(boundaries) - 1, how.learning_rate)
-    slices = _Slices()
+    slices = _Slices(seconds_per_update=_guess(len(parameters.vector), data.inputs, how.batch_size))
     shares = _Shares(data.targets, boundaries)
     order = np.arange(N, dtype=np.int64)
     for epoch in range(1, how.epochs + 1):
@@ -141,8 +141,8 @@ class _Shares:
 class _Slices:
     """Cuts an epoch into slices of about `SLICE_SECONDS`, by the speed seen so far."""
 
-    def __init__(self) -> None:
-        self.updates = 1
+    def __init__(self, seconds_per_update: float) -> None:
+        self.updates = max(1, int(SLICE_SECONDS / seconds_per_update))
 
     def run(
         self, engine: Engine[PlanType], plan: PlanType, whole: Updates, how: TrainingPlan, state: OptimizerState
@@ -167,6 +167,12 @@ class _Slices:
     def _adapt(self, updates: int, seconds: float) -> None:
         affordable = int(updates * SLICE_SECONDS / max(seconds, 1e-9))
         self.updates = max(1, min(affordable, 8 * self.updates))
+
+
+def _guess(parameters: int, inputs: Batch, batch_size: int) -> float:
+    """Seconds that an update may take at first: six operations per parameter and step, on a slow engine."""
+    steps = float(inputs.lengths.mean()) * min(batch_size, len(inputs))
+    return 1e-4 + 6 * parameters * steps / 2e8
 
 
 def _part(whole: Updates, first: int, last: int) -> Updates:
