@@ -77,6 +77,10 @@ template <class Real> inline void store_some(Real* to, Vector<Real> values, Inde
   copy_less_than_a_vector(to, room, count);
 }
 
+template <class Real> inline void zero(Real* to, Index padded_count) {
+  for (Index i = 0; i < padded_count; i += lanes<Real>) store(to + i, Vector<Real>{});
+}
+
 // Copies a row that is not padded.
 template <class Real> inline void copy_row(Real* to, const Real* from, Index count) {
   for (; count >= lanes<Real>; count -= lanes<Real>, to += lanes<Real>, from += lanes<Real>) store(to, load(from));

@@ -122,7 +122,8 @@ void set_first_states(const LayerSizes<Real>& size, const Timetable& when, const
   for (Index row = 0; row < when.sequences; ++row) {
     Real* h = rows + row * size.row;
     const Real* from = state ? state + when.order[row] * state_width : nullptr;
-    for (Index i = 0; i < size.H_pad; ++i) h[i] = from && i < size.H ? from[i] : 0;
+    zero(h, size.H_pad);
+    if (from) copy_row(h, from, size.H);
   }
 }
 
@@ -290,9 +291,8 @@ void backward(const NetworkShape& shape, const Real* parameters, const Real* pac
       const Real* from = d_final_state ? d_final_state + when.order[row] * shape.state_size + state_offset : nullptr;
       Real* to = work.d_h_T() + row * size.H_pad;
       const bool seen_by_readout = last_only && l == top;
-      for (Index i = 0; i < size.H_pad; ++i) {
-        to[i] = (seen_by_readout ? to[i] : 0) + (from && i < size.H ? from[i] : 0);
-      }
+      if (!seen_by_readout) zero(to, size.H_pad);
+      for (Index i = 0; from && i < size.H; ++i) to[i] += from[i];
     }
     const Real* d_h = last_only && l == top ? nullptr : work.d_h();
     with_cell<Real>(shape.layers[l], when, [&](auto cell, auto alone) {

@@ -424,3 +424,36 @@ def test_loss_is_that_of_the_textbook(engine: str) -> None:
     expected, d_a = loss_and_gradient("mse", "linear", rows, y.reshape(-1, 2), np.ones(len(rows)))
     assert loss == pytest.approx(expected, abs=EXACT)
     assert_close(gradient["readout.b_y"], d_a.sum(axis=0), EXACT)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=lambda o: o.kind)
+def test_epochs_handed_over_together_are_the_same_epochs(engine: str, optimizer: Any) -> None:
+    X, y = data()
+    together, one_by_one = network(engine), network(engine)
+    history = together.fit(X, y, 30, batch_size=5, optimizer=optimizer, learning_rate=0.01)
+    other = one_by_one.fit(
+        X, y, 30, batch_size=5, optimizer=optimizer, learning_rate=0.01, on_epoch=lambda epoch, history: None
+    )
+    assert_same_bits(together.predict(X), one_by_one.predict(X))
+    assert history.loss == other.loss
+    assert history.gradient_norm_max == other.gradient_norm_max
+    assert len(history) == len(history.seconds) == len(history.clipped) == 30
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [(SGD(), 3.0), (Adam(), 1e200)], ids=["sgd", "adam"])
+def test_divergence_among_epochs_handed_over_together(engine: str, optimizer: Any, rate: float) -> None:
+    X, y = data(N=6)
+
+    def linear() -> Network:
+        return Network(3, [Elman(4, activation="linear")], 2, random_state=0, engine=engine)
+
+    diverged = linear()
+    with pytest.raises(NonFiniteError) as caught:
+        diverged.fit(X, y, 500, batch_size=2, optimizer=optimizer, learning_rate=rate)
+    words = str(caught.value).split()
+    good = int(words[words.index("epoch") + 1]) - 1
+    expected = linear()
+    if good:
+        expected.fit(X, y, good, batch_size=2, optimizer=optimizer, learning_rate=rate)
+    for name, W in diverged.parameters.items():
+        assert_same_bits(W, expected.parameters[name], name)

@@ -20,6 +20,7 @@ __all__ = ["NativeEngine", "NativePlan", "available", "build_info", "why_unavail
 
 CLIPPINGS = ("none", "global_norm", "tensor_norm")
 OPTIMIZERS = ("sgd", "adam")
+NOTHING = {name: np.empty(0, name) for name in ("float32", "float64", "int64")}
 
 _module: Any = None
 _failure = ""
@@ -157,8 +158,8 @@ def _optimizer_arguments(optimizer: Optimizer, state: OptimizerState, dtype: np.
     if isinstance(optimizer, Adam):
         numbers: tuple[float, ...] = (optimizer.beta1, optimizer.beta2, optimizer.epsilon)
         return (OPTIMIZERS.index("adam"), *numbers, state["m"], state["v"], state["updates"])
-    nothing = np.empty(0, dtype)
-    return (OPTIMIZERS.index("sgd"), 0.0, 0.0, 0.0, nothing, nothing, np.empty(0, np.int64))
+    nothing = NOTHING[dtype.name]
+    return (OPTIMIZERS.index("sgd"), 0.0, 0.0, 0.0, nothing, nothing, NOTHING["int64"])
 
 
 def _joined(plan: NativePlan, state: State) -> FloatArray:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rnn_from_scratch.alphabet import IndexArray
+from rnn_from_scratch.alphabet import FloatArray, IndexArray
 from rnn_from_scratch.clipping import Clipping
 from rnn_from_scratch.engines.base import Engine, PlanType, UpdateReport, Updates
 from rnn_from_scratch.optimizers import Optimizer, OptimizerState
+from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch, Targets
 from rnn_from_scratch.training.history import History
 
@@ -82,41 +83,71 @@ def train(
     parameters = plan.parameters
     state = how.optimizer.init(len(parameters.vector), parameters.dtype)
     history = History()
-    N = len(data.inputs)
-    boundaries = np.append(np.arange(0, N, how.batch_size, dtype=np.int64), N)
-    learning_rates = np.full(len(boundaries) - 1, how.learning_rate)
+    epochs = _Epochs(data, how, generator)
     slices = _Slices(seconds_per_update=_guess(len(parameters.vector), data.inputs, how.batch_size))
-    shares = _Shares(data.targets, boundaries)
-    order = np.arange(N, dtype=np.int64)
-    for epoch in range(1, how.epochs + 1):
-        start = time.perf_counter()
-        if how.shuffle:
-            order = generator.permutation(N)
-        last_good = parameters.vector.copy()
-        whole = Updates(data.inputs, data.targets, order, boundaries, learning_rates)
-        try:
-            report = slices.run(engine, plan, whole, how, state)
-        finally:
-            parameters.version += 1  # other plans of the same parameters hold packed copies of their own
-        if report.applied < len(whole):
-            parameters.vector[:] = last_good
-            raise NonFiniteError(_non_finite_message(epoch, how.epochs, report, len(whole)))
-        _record(history, report, shares.of(order), how.learning_rate, time.perf_counter() - start)
-        if on_epoch is not None:
-            on_epoch(epoch, history)
+    shares = _Shares(data.targets, epochs.boundaries)
+    try:
+        while len(history) < how.epochs:
+            start = time.perf_counter()
+            # Short epochs are handed over several at once, unless somebody wants to hear of each
+            most = 1 if on_epoch is not None else max(1, slices.updates // epochs.updates)
+            updates = epochs.next(min(most, how.epochs - len(history)))
+            before = parameters.vector.copy(), {name: values.copy() for name, values in state.items()}
+            report = slices.run(engine, plan, updates, how, state)
+            if report.applied < len(updates):
+                good = report.applied // epochs.updates
+                _return_to(before, parameters, state)
+                slices.run(engine, plan, _part(updates, 0, good * epochs.updates), how, state)
+                raise NonFiniteError(_non_finite_message(len(history) + good + 1, how.epochs, report, epochs.updates))
+            _record(history, report, shares.of(updates.order), how.learning_rate, time.perf_counter() - start)
+            if on_epoch is not None:
+                parameters.version += 1  # it may look at the parameters through another plan
+                on_epoch(len(history), history)
+    finally:
+        parameters.version += 1  # other plans of the same parameters hold packed copies of their own
     return history
+
+
+class _Epochs:
+    """Draws the order of sequences and cuts it into mini-batches, one epoch after the other."""
+
+    def __init__(self, data: TrainingData, how: TrainingPlan, generator: np.random.Generator) -> None:
+        self.data, self.how, self.generator = data, how, generator
+        self.N = len(data.inputs)
+        self.boundaries = np.append(np.arange(0, self.N, how.batch_size, dtype=np.int64), self.N)
+        self.updates = len(self.boundaries) - 1
+
+    def next(self, count: int) -> Updates:
+        """The updates of the next `count` epochs."""
+        if self.how.shuffle:
+            order = np.concatenate([self.generator.permutation(self.N) for _ in range(count)])
+        else:
+            order = np.tile(np.arange(self.N, dtype=np.int64), count)
+        firsts = np.arange(count)[:, None] * self.N + self.boundaries[:-1]  # (count, updates)
+        boundaries = np.append(firsts, count * self.N)
+        rates = np.full(count * self.updates, self.how.learning_rate)
+        return Updates(self.data.inputs, self.data.targets, order, boundaries, rates)
+
+
+def _return_to(before: tuple[FloatArray, OptimizerState], parameters: Parameters, state: OptimizerState) -> None:
+    parameters.vector[:] = before[0]
+    for name, values in before[1].items():
+        state[name][...] = values
+    parameters.version += 1
 
 
 def _record(
     history: History, report: UpdateReport, shares: npt.NDArray[np.float64], learning_rate: float, seconds: float
 ) -> None:
-    norms = report.gradient_norms
-    history.loss.append(float(np.dot(report.losses, shares)))
-    history.learning_rate.append(learning_rate)
-    history.gradient_norm_mean.append(float(np.add.reduce(norms)) / len(norms))
-    history.gradient_norm_max.append(float(np.maximum.reduce(norms)))
-    history.clipped.append(int(np.count_nonzero(report.clipped)))
-    history.seconds.append(seconds)
+    """Enter one or several epochs; shares (epochs, updates per epoch)."""
+    epochs = len(shares)
+    norms = report.gradient_norms.reshape(shares.shape)
+    history.loss += (report.losses.reshape(shares.shape) * shares).sum(axis=1).tolist()
+    history.learning_rate += [learning_rate] * epochs
+    history.gradient_norm_mean += norms.mean(axis=1).tolist()
+    history.gradient_norm_max += norms.max(axis=1).tolist()
+    history.clipped += report.clipped.reshape(shares.shape).sum(axis=1).tolist()
+    history.seconds += [seconds / epochs] * epochs
 
 
 class _Shares:
@@ -125,21 +156,17 @@ class _Shares:
     def __init__(self, targets: Targets, boundaries: IndexArray) -> None:
         firsts = np.cumsum(targets.lengths) - targets.lengths
         self.weights = np.add.reduceat(targets.weights[targets.rows()].astype(np.float64), firsts)  # (N,)
+        self.total = self.weights.sum()
         self.firsts = boundaries[:-1]
-        # With equal sequences the shares are the same whatever the order: worth knowing where an epoch takes microseconds
-        self.fixed = bool((self.weights == self.weights[0]).all())
-        self.shares = self._of(np.arange(len(targets)))
 
     def of(self, order: IndexArray) -> npt.NDArray[np.float64]:
-        """(U,): the shares when sequences are visited in this order; they sum to 1."""
-        return self.shares if self.fixed else self._of(order)
-
-    def _of(self, order: IndexArray) -> npt.NDArray[np.float64]:
-        return np.add.reduceat(self.weights[order], self.firsts) / self.weights.sum()  # type: ignore[no-any-return]
+        """(epochs, updates): the shares when sequences are visited in this order; each epoch's sum to 1."""
+        weights = self.weights[order].reshape(-1, len(self.weights))  # (epochs, N)
+        return np.add.reduceat(weights, self.firsts, axis=1) / self.total  # type: ignore[no-any-return]
 
 
 class _Slices:
-    """Cuts an epoch into slices of about `SLICE_SECONDS`, by the speed seen so far."""
+    """Cuts updates into slices of about `SLICE_SECONDS`, by the speed seen so far."""
 
     def __init__(self, seconds_per_update: float) -> None:
         self.updates = max(1, int(SLICE_SECONDS / seconds_per_update))
@@ -147,7 +174,7 @@ class _Slices:
     def run(
         self, engine: Engine[PlanType], plan: PlanType, whole: Updates, how: TrainingPlan, state: OptimizerState
     ) -> UpdateReport:
-        """All updates of the epoch, unless one is not finite."""
+        """All the updates, unless one is not finite."""
         reports: list[UpdateReport] = []
         first = 0
         while first < len(whole):
@@ -161,6 +188,8 @@ class _Slices:
             first = last
         if len(reports) == 1:
             return reports[0]
+        if not reports:
+            return UpdateReport(np.empty(0), np.empty(0), np.empty(0, np.bool_), 0)
         losses, norms, clipped, applied = zip(*reports, strict=True)
         return UpdateReport(np.concatenate(losses), np.concatenate(norms), np.concatenate(clipped), sum(applied))
 
@@ -183,9 +212,10 @@ def _part(whole: Updates, first: int, last: int) -> Updates:
 
 
 def _non_finite_message(epoch: int, epochs: int, report: UpdateReport, updates: int) -> str:
-    before = ", ".join(f"{size:.3g}" for size in report.gradient_norms[-4:-1]) or "none in this epoch"
+    update = report.applied % updates
+    before = ", ".join(f"{size:.3g}" for size in report.gradient_norms[-4:-1]) or "none yet"
     return (
-        f"Training stopped at epoch {epoch} of {epochs}, update {report.applied + 1} of {updates}: the loss was "
+        f"Training stopped at epoch {epoch} of {epochs}, update {update + 1} of {updates}: the loss was "
         f"{report.losses[-1]:.3g} and the norm of the gradient {report.gradient_norms[-1]:.3g} (norms before it: {before}). "
         "The update was not applied; the network holds the parameters of the last good epoch. "
         "Try a smaller learning_rate, clip=1.0, or inputs scaled to about unit size."
