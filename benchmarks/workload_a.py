@@ -51,7 +51,7 @@ def works(quick: bool) -> list[Work]:
     """What is timed: a run of whole epochs, and the prediction of one sequence."""
     if quick:
         return [Work("train", 5, 0.05), Work("predict", 50, 0.02)]
-    return [Work("train", 20, 0.15), Work("predict", 100, 0.05)]
+    return [Work("train", 50, 0.15), Work("predict", 100, 0.05)]
 
 
 def run(hidden_size: int, quick: bool, core: int | None) -> dict[str, Any]:

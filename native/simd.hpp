@@ -121,6 +121,18 @@ template <class Real> inline void transpose_square(Vector<Real> (&rows)[lanes<Re
   }
 }
 
-template <class Real> inline Vector<Real> absolute(Vector<Real> x) { return x < 0 ? -x : x; }
+// The one bit that is set in −0.
+template <class Real> inline Bits<Real> sign_bit(Vector<Real> x) {
+  return reinterpret_cast<Bits<Real>>(x) & reinterpret_cast<Bits<Real>>(-Vector<Real>{});
+}
+
+template <class Real> inline Vector<Real> absolute(Vector<Real> x) {
+  return reinterpret_cast<Vector<Real>>(reinterpret_cast<Bits<Real>>(x) ^ sign_bit<Real>(x));
+}
+
+// `size` ≥ 0 with the sign of x.
+template <class Real> inline Vector<Real> with_sign_of(Vector<Real> size, Vector<Real> x) {
+  return reinterpret_cast<Vector<Real>>(reinterpret_cast<Bits<Real>>(size) | sign_bit<Real>(x));
+}
 
 }  // namespace

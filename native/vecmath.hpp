@@ -32,16 +32,17 @@ template <> struct ExpConstants<double> {
 
 constexpr double one_over_factorial(int n) { return n <= 1 ? 1.0 : one_over_factorial(n - 1) / n; }
 
-// x = k ln 2 + r with |r| ≤ ½ ln 2; gives 2ᵏ, and eʳ − 1 as a polynomial (Taylor's, whose rest is below half an ulp).
+// FACTOR · x = k ln 2 + r with |r| ≤ ½ ln 2; gives 2ᵏ, and eʳ − 1 as a polynomial (Taylor's, whose rest is below half an
+// ulp). The factor is part of the first constant, so that k does not wait for a product.
 template <class Real> struct Exponential {
   Vector<Real> scale, fraction;
 };
 
-template <class Real> inline Exponential<Real> exponential(Vector<Real> x) {
+template <int FACTOR, class Real> inline Exponential<Real> exponential(Vector<Real> x) {
   using C = ExpConstants<Real>;
-  const Vector<Real> shifted = x * C::log2_e + C::rounder;
+  const Vector<Real> shifted = x * (FACTOR * C::log2_e) + C::rounder;
   const Vector<Real> k = shifted - C::rounder;
-  const Vector<Real> r = (x - k * C::ln2_high) - k * C::ln2_low;
+  const Vector<Real> r = (FACTOR * x - k * C::ln2_high) - k * C::ln2_low;
   Vector<Real> p = broadcast<Real>(Real(one_over_factorial(C::terms)));
 #pragma GCC unroll 16
   for (int n = C::terms - 1; n >= 2; --n) p = p * r + Real(one_over_factorial(n));
@@ -52,7 +53,7 @@ template <class Real> inline Exponential<Real> exponential(Vector<Real> x) {
 // eˣ for x ≤ 0, zero where it is too small to be a normal number.
 template <class Real> inline Vector<Real> exp_of_negative(Vector<Real> x) {
   const Vector<Real> lowest = broadcast<Real>(ExpConstants<Real>::lowest);
-  const Exponential<Real> e = exponential<Real>(x < lowest ? lowest : x);
+  const Exponential<Real> e = exponential<1, Real>(x < lowest ? lowest : x);
   const Vector<Real> value = e.scale * e.fraction + e.scale;
   return x < lowest ? Vector<Real>{} : value;
 }
@@ -61,10 +62,9 @@ template <class Real> inline Vector<Real> exp_of_negative(Vector<Real> x) {
 template <class Real> inline Vector<Real> tanh_of(Vector<Real> x) {
   const Vector<Real> one_from = broadcast<Real>(ExpConstants<Real>::tanh_is_one);
   const Vector<Real> size = absolute<Real>(x);
-  const Exponential<Real> e = exponential<Real>(2 * (size > one_from ? one_from : size));
+  const Exponential<Real> e = exponential<2, Real>(size > one_from ? one_from : size);
   const Vector<Real> m = e.scale * e.fraction + (e.scale - 1);
-  const Vector<Real> value = m / (m + 2);
-  return x < 0 ? -value : value;
+  return with_sign_of<Real>(m / (m + 2), x);
 }
 
 // σ(x) = 1 / (1 + e⁻ˣ), with e⁻ˡˣˡ so that nothing overflows and the lower tail keeps its digits.
