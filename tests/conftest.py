@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from properties import HealthCheck, settings
 
 from rnn_from_scratch.engines import native_engine
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
+from properties import st
 
 from rnn_from_scratch.engines.base import Engine, Forward, Plan
 from rnn_from_scratch.engines.select import select_engine

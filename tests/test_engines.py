@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import require_native
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from properties import given, settings, st
 from support import EXACT, OUTPUTS, SINGLE, Case, Running, assert_close, assert_same_bits, cases, random_case
 
 from rnn_from_scratch.clipping import GlobalNorm, NoClipping, TensorNorm

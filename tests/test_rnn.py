@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from properties import HealthCheck, given, settings, st
 
 from rnn_from_scratch import EngineUnavailableError, NonFiniteError, RNNScratch
 from rnn_from_scratch.engines import native_engine

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from properties import given, st
 from support import EXACT, OUTPUTS, assert_close
 
 from rnn_from_scratch.textbook import elman, losses, readout

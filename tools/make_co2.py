@@ -45,7 +45,7 @@ def monthly_means(days: Any, values: Any) -> tuple[Any, Any, Any]:
     """
     measured = ~np.isnan(values)
     month = days.astype("datetime64[M]")
-    months = np.arange(month[0], month[-1] + 1)
+    months = np.arange(month[0], month[-1] + np.timedelta64(1, "M"))
     index = (month - months[0]).astype(np.int64)
     weeks = np.bincount(index[measured], minlength=len(months))
     totals = np.bincount(index[measured], weights=values[measured], minlength=len(months))
