@@ -43,6 +43,12 @@ template <class Array> auto* checked(const Array& array, const char* name, std::
   return array.data();
 }
 
+// Positions are copied before they are checked: nobody can change them, not even through an array that a kernel writes to.
+std::vector<Index> copied(const In<Index>& array, const char* name, Index length) {
+  const Index* data = checked(array, name, {length});
+  return std::vector<Index>(data, data + length);
+}
+
 template <class Array> Index first_axis(const Array& array) { return array.ndim() ? Index(array.shape(0)) : 0; }
 
 template <class Enumeration> Enumeration word(int value, Enumeration last, const char* name) {
@@ -69,7 +75,7 @@ template <class Real> class BoundPlan {
   BoundPlan(const std::vector<std::tuple<int, Index, Index>>& layers, Index outputs, int readout, int output_activation,
             int loss, const Out<Real>& parameters)
       : parameters_(parameters) {
-    if (layers.empty() || outputs < 1) refuse("a network must have at least one layer and one output.");
+    if (layers.empty() || outputs < 1 || outputs > most_units) refuse("a network must have layers and outputs.");
     std::vector<rnn::LayerShape> shapes;
     for (const auto& [activation, inputs, hidden] : layers) {
       const Index expected = shapes.empty() ? inputs : shapes.back().hidden;
@@ -85,7 +91,10 @@ template <class Real> class BoundPlan {
     plan_ = std::make_unique<rnn::Plan<Real>>(std::move(description), rnn::chosen_kernels<Real>(), data);
   }
 
-  void refresh() { plan_->refresh(); }
+  void refresh() {
+    const nb::gil_scoped_release unlocked;  // it may have to wait for another thread's run
+    plan_->refresh();
+  }
 
   std::unique_ptr<rnn::Tape<Real>> forward(const In<Real>& array, const In<Index>& starts, const In<Index>& lengths,
                                            Index steps, const In<Real>& state, const Out<Real>& outputs,
@@ -93,8 +102,9 @@ template <class Real> class BoundPlan {
     const rnn::NetworkShape& shape = plan_->shape();
     const Index N = first_axis(starts), rows = first_axis(array);
     if (N < 1) refuse("starts must hold at least one sequence. Got none.");
-    const rnn::Run<Real> run{{checked(array, "array", {rows, shape.inputs}), checked(starts, "starts", {N}), shape.inputs},
-                             checked(lengths, "lengths", {N}), N, steps};
+    const std::vector<Index> own_starts = copied(starts, "starts", N), own_lengths = copied(lengths, "lengths", N);
+    const rnn::Run<Real> run{{checked(array, "array", {rows, shape.inputs}), own_starts.data(), shape.inputs},
+                             own_lengths.data(), N, steps};
     check_rows(run.inputs.starts, run.lengths, nullptr, N, N, rows, "array");
     for (Index n = 0; n < N; ++n) {
       if (run.lengths[n] > steps) refuse("lengths must not exceed the steps of the outputs.");
@@ -138,13 +148,15 @@ template <class Real> class BoundPlan {
     const Index rows = first_axis(array), N = first_axis(starts), M = first_axis(order), U = first_axis(rates);
     const Index target_rows = first_axis(target_array), P = shape.parameter_count();
     rnn::Training<Real> training{};
-    training.inputs = {checked(array, "array", {rows, shape.inputs}), checked(starts, "starts", {N}), shape.inputs};
-    training.lengths = checked(lengths, "lengths", {N});
-    training.targets = {{checked(target_array, "targets", {target_rows, shape.outputs}),
-                         checked(target_starts, "target starts", {N}), shape.outputs},
+    const std::vector<Index> own_starts = copied(starts, "starts", N), own_lengths = copied(lengths, "lengths", N),
+                             own_target_starts = copied(target_starts, "target starts", N),
+                             own_order = copied(order, "order", M), own_boundaries = copied(boundaries, "boundaries", U + 1);
+    training.inputs = {checked(array, "array", {rows, shape.inputs}), own_starts.data(), shape.inputs};
+    training.lengths = own_lengths.data();
+    training.targets = {{checked(target_array, "targets", {target_rows, shape.outputs}), own_target_starts.data(), shape.outputs},
                         checked(weights, "weights", {target_rows})};
-    training.order = checked(order, "order", {M});
-    training.boundaries = checked(boundaries, "boundaries", {U + 1});
+    training.order = own_order.data();
+    training.boundaries = own_boundaries.data();
     training.learning_rates = checked(rates, "learning_rates", {U});
     training.updates = U;
     training.optimizer.kind = word(kind, rnn::OptimizerKind::adam, "optimizer");

@@ -18,11 +18,12 @@ void Schedule::build(const Index* lengths, const Index* chosen, Index sequences)
   const Index first = lengths[order_[0]];
   const bool same = std::all_of(order_.begin(), order_.end(), [&](Index n) { return lengths[n] == first; });
   if (same && same_length_ == first && before == sequences) return;  // the same shape as last time
-  same_length_ = same ? first : 0;
+  same_length_ = 0;  // until the tables below are whole
   if (!same) {
     std::stable_sort(order_.begin(), order_.end(), [&](Index a, Index b) { return lengths[a] > lengths[b]; });
   }
   lay_out(lengths);
+  same_length_ = same ? first : 0;
 }
 
 void Schedule::lay_out(const Index* lengths) {

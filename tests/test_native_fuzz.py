@@ -283,3 +283,20 @@ def test_public_calls(dtype: str, damage: str, ragged: bool) -> None:
         return
     if same_numbers(X_damaged, X):
         assert_close(outputs, expected, EXACT if dtype == "float64" else 1e-6)
+
+
+def test_positions_are_not_read_again_after_kernels_have_written() -> None:
+    """An index array that shares memory with a report: what was checked is what is used."""
+    arguments = train_arguments(np.float64)
+    room = np.zeros(4)
+    starts = room.view(np.int64)
+    starts[:] = np.arange(N) * T
+    arguments["inputs"][1] = starts
+    arguments["report"][0] = room[:2]
+    assert make_plan("Plan64").train_updates(**{key: tuple(value) for key, value in arguments.items()}) == (2, 2)
+
+
+def test_sizes_whose_products_overflow_are_refused() -> None:
+    for outputs in (2**62, 2**63 - 1, 2**24 + 1):
+        with pytest.raises(ValueError, match="layers and outputs"):
+            make_plan("Plan64", layers=[(0, 1, 3)], outputs=outputs, parameters=np.zeros(15))

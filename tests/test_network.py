@@ -457,3 +457,42 @@ def test_divergence_among_epochs_handed_over_together(engine: str, optimizer: An
         expected.fit(X, y, good, batch_size=2, optimizer=optimizer, learning_rate=rate)
     for name, W in diverged.parameters.items():
         assert_same_bits(W, expected.parameters[name], name)
+
+
+def test_parameters_that_a_finite_gradient_drives_to_infinity_are_not_kept(engine: str) -> None:
+    X, y = data(N=2)
+    for epochs in (1, 20):
+        net = network(engine)
+        before = {name: W.copy() for name, W in net.parameters.items()}
+        with pytest.raises(NonFiniteError, match="led to parameters that are not finite"):
+            net.fit(X * 1e3, y * 1e3, epochs, optimizer="sgd", learning_rate=1e308)
+        for name, W in net.parameters.items():
+            assert_same_bits(W, before[name], name)
+
+
+def test_after_divergence_the_order_of_sequences_goes_on_from_the_last_good_epoch(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = data(N=6)
+    draws = set()
+    for seconds in (10.0, 1e-9):
+        monkeypatch.setattr(loop, "SLICE_SECONDS", seconds)
+        generator = np.random.default_rng(0)
+        net = Network(3, [Elman(4, activation="linear")], 2, random_state=generator, engine=engine)
+        with pytest.raises(NonFiniteError):
+            net.fit(X, y, 500, batch_size=2, optimizer="sgd", learning_rate=3.0)
+        draws.add(int(generator.integers(10**9)))
+    assert len(draws) == 1
+
+
+def test_message_of_divergence_shows_the_norms_that_led_there(engine: str) -> None:
+    X, y = data(N=2)
+    net = Network(3, [Elman(4, activation="linear")], 2, random_state=0, engine=engine)
+    with pytest.raises(NonFiniteError, match=r"\(norms before it: \d[^,]*, \d[^,]*, \d[^,]*\)"):
+        net.fit(X, y, 500, optimizer="sgd", learning_rate=3.0, on_epoch=lambda epoch, history: None)
+
+
+def test_adam_takes_whole_numbers_and_numpy_scalars(engine: str) -> None:
+    net = network(engine)
+    history = net.fit(*data(), 2, optimizer=Adam(beta1=0, beta2=np.float32(0.5), epsilon=1))
+    assert history.loss[1] < history.loss[0]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import FloatArray
-from rnn_from_scratch.validation import choice, number
+from rnn_from_scratch.validation import choice, number, positive
 
 __all__ = ["SGD", "Adam", "Optimizer", "OptimizerState", "as_optimizer"]
 
@@ -57,7 +57,7 @@ class Adam:
     beta1, beta2 : float, default=0.9, 0.999
         How much of the running means of gradient and squared gradient is kept at each update; in [0, 1).
     epsilon : float, default=1e-8
-        Keeps the division finite; at least 0.
+        Keeps the division finite; above 0.
 
     References
     ----------
@@ -83,8 +83,8 @@ class Adam:
             value = number(getattr(self, name), name, "Adam", "a number in [0, 1)")
             if not 0 <= value < 1:
                 raise ValueError(f"{name} of Adam must be a number in [0, 1). Got {value!r}.")
-        if number(self.epsilon, "epsilon", "Adam", "a number >= 0") < 0:
-            raise ValueError(f"epsilon of Adam must be a number >= 0. Got {self.epsilon!r}.")
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "epsilon", positive(self.epsilon, "epsilon", "Adam"))
 
     def init(self, size: int, dtype: np.dtype[np.floating]) -> OptimizerState:
         """Zero running means, and the count of updates made."""

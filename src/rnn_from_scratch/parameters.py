@@ -40,7 +40,7 @@ class Parameters:
     slices : mapping of str to slice
         Where each tensor lies in `vector`.
     version : int
-        Counts the edits that came from outside of training.
+        Counts the changes that engines' packed copies have to notice.
 
     Examples
     --------

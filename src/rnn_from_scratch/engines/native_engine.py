@@ -77,8 +77,9 @@ class NativePlan(Plan):
     def kernels(self) -> Any:
         """The compiled plan, its packed weights up to date."""
         if self._packed_version != self.parameters.version:
-            self._packed_version = self.parameters.version
+            version = self.parameters.version
             self._kernels.refresh()
+            self._packed_version = version  # only now: another thread may be looking
         return self._kernels
 
     def readout_shape(self, N: int, T: int) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rnn_from_scratch.alphabet import FloatArray, IndexArray
+from rnn_from_scratch.alphabet import IndexArray
 from rnn_from_scratch.clipping import Clipping
 from rnn_from_scratch.engines.base import Engine, PlanType, UpdateReport, Updates
 from rnn_from_scratch.optimizers import Optimizer, OptimizerState
@@ -86,19 +87,25 @@ def train(
     epochs = _Epochs(data, how, generator)
     slices = _Slices(seconds_per_update=_guess(len(parameters.vector), data.inputs, how.batch_size))
     shares = _Shares(data.targets, epochs.boundaries)
+    recent: list[float] = []
     try:
         while len(history) < how.epochs:
             start = time.perf_counter()
             # Short epochs are handed over several at once, unless somebody wants to hear of each
             most = 1 if on_epoch is not None else max(1, slices.updates // epochs.updates)
             updates = epochs.next(min(most, how.epochs - len(history)))
-            before = parameters.vector.copy(), {name: values.copy() for name, values in state.items()}
-            report = slices.run(engine, plan, updates, how, state)
-            if report.applied < len(updates):
-                good = report.applied // epochs.updates
-                _return_to(before, parameters, state)
-                slices.run(engine, plan, _part(updates, 0, good * epochs.updates), how, state)
-                raise NonFiniteError(_non_finite_message(len(history) + good + 1, how.epochs, report, epochs.updates))
+            before = _Snapshot(parameters, state)
+            report = slices.run(engine, plan, how, state, updates)
+            if report.applied < len(updates) or not np.isfinite(parameters.vector).all():
+                good = 0
+                if len(updates) > epochs.updates:  # of several epochs, go back to the last good one
+                    run = functools.partial(slices.run, engine, plan, how, state)
+                    good, report = _replay(before, epochs.updates, updates, run)
+                else:
+                    before.restore()
+                epochs.return_to(good)
+                raise NonFiniteError(_non_finite_message(len(history) + good + 1, how.epochs, report, recent))
+            recent = [*recent, *map(float, report.gradient_norms[-3:])][-3:]
             _record(history, report, shares.of(updates.order), how.learning_rate, time.perf_counter() - start)
             if on_epoch is not None:
                 parameters.version += 1  # it may look at the parameters through another plan
@@ -114,11 +121,13 @@ class _Epochs:
     def __init__(self, data: TrainingData, how: TrainingPlan, generator: np.random.Generator) -> None:
         self.data, self.how, self.generator = data, how, generator
         self.N = len(data.inputs)
+        self.generator_before = generator.bit_generator.state
         self.boundaries = np.append(np.arange(0, self.N, how.batch_size, dtype=np.int64), self.N)
         self.updates = len(self.boundaries) - 1
 
     def next(self, count: int) -> Updates:
         """The updates of the next `count` epochs."""
+        self.generator_before = self.generator.bit_generator.state
         if self.how.shuffle:
             order = np.concatenate([self.generator.permutation(self.N) for _ in range(count)])
         else:
@@ -128,12 +137,41 @@ class _Epochs:
         rates = np.full(count * self.updates, self.how.learning_rate)
         return Updates(self.data.inputs, self.data.targets, order, boundaries, rates)
 
+    def return_to(self, good: int) -> None:
+        """Put the generator where it was after the first `good` of the last epochs drawn, however many those were."""
+        self.generator.bit_generator.state = self.generator_before
+        if self.how.shuffle:
+            for _ in range(good):
+                self.generator.permutation(self.N)
 
-def _return_to(before: tuple[FloatArray, OptimizerState], parameters: Parameters, state: OptimizerState) -> None:
-    parameters.vector[:] = before[0]
-    for name, values in before[1].items():
-        state[name][...] = values
-    parameters.version += 1
+
+class _Snapshot:
+    """Parameters and what the optimiser remembers, as they were before some updates."""
+
+    def __init__(self, parameters: Parameters, state: OptimizerState) -> None:
+        self.parameters, self.state = parameters, state
+        self.vector = parameters.vector.copy()
+        self.remembered = {name: values.copy() for name, values in state.items()}
+
+    def restore(self) -> None:
+        self.parameters.vector[:] = self.vector
+        for name, values in self.remembered.items():
+            self.state[name][...] = values
+        self.parameters.version += 1
+
+
+def _replay(
+    before: _Snapshot, per_epoch: int, updates: Updates, run: Callable[[Updates], UpdateReport]
+) -> tuple[int, UpdateReport]:
+    """Make the updates again, epoch by epoch, up to the last good one; how many were good, and what the bad one reported."""
+    before.restore()
+    for epoch in range(len(updates) // per_epoch):
+        start = _Snapshot(before.parameters, before.state)
+        report = run(_part(updates, epoch * per_epoch, (epoch + 1) * per_epoch))
+        if report.applied < per_epoch or not np.isfinite(before.parameters.vector).all():
+            start.restore()
+            break
+    return epoch, report
 
 
 def _record(
@@ -172,7 +210,7 @@ class _Slices:
         self.updates = max(1, int(SLICE_SECONDS / seconds_per_update))
 
     def run(
-        self, engine: Engine[PlanType], plan: PlanType, whole: Updates, how: TrainingPlan, state: OptimizerState
+        self, engine: Engine[PlanType], plan: PlanType, how: TrainingPlan, state: OptimizerState, whole: Updates
     ) -> UpdateReport:
         """All the updates, unless one is not finite."""
         reports: list[UpdateReport] = []
@@ -211,12 +249,16 @@ def _part(whole: Updates, first: int, last: int) -> Updates:
     return Updates(whole.inputs, whole.targets, whole.order, boundaries, whole.learning_rates[first:last])
 
 
-def _non_finite_message(epoch: int, epochs: int, report: UpdateReport, updates: int) -> str:
-    update = report.applied % updates
-    before = ", ".join(f"{size:.3g}" for size in report.gradient_norms[-4:-1]) or "none yet"
+def _non_finite_message(epoch: int, epochs: int, report: UpdateReport, recent: list[float]) -> str:
+    *before, norm = [*recent, *map(float, report.gradient_norms)]
+    loss = float(report.losses[-1])
+    shown = ", ".join(f"{size:.3g}" for size in before[-3:]) or "none"
+    what = (
+        "" if not (np.isfinite(loss) and np.isfinite(norm)) else ", and the step led to parameters that are not finite"
+    )
     return (
-        f"Training stopped at epoch {epoch} of {epochs}, update {update + 1} of {updates}: the loss was "
-        f"{report.losses[-1]:.3g} and the norm of the gradient {report.gradient_norms[-1]:.3g} (norms before it: {before}). "
-        "The update was not applied; the network holds the parameters of the last good epoch. "
+        f"Training stopped at epoch {epoch} of {epochs}, update {len(report.losses)}: the loss was {loss:.3g} and the norm "
+        f"of the gradient {norm:.3g}{what} (norms before it: {shown}). "
+        "The network holds the parameters of the last good epoch. "
         "Try a smaller learning_rate, clip=1.0, or inputs scaled to about unit size."
     )
