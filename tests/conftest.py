@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,7 +22,7 @@ def require_native() -> None:
     if native_engine.available():
         return
     reason = f"no native engine: {native_engine.why_unavailable()}"
-    if os.environ.get("RNN_FROM_SCRATCH_REQUIRE_NATIVE"):
+    if native_engine.required():
         pytest.fail(reason)
     pytest.skip(reason)
 

@@ -16,11 +16,18 @@ from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch
 from rnn_from_scratch.specification import ACTIVATIONS, LOSSES, OUTPUT_ACTIVATIONS, READOUTS, NetworkSpecification
 
-__all__ = ["NativeEngine", "NativePlan", "available", "build_info", "why_unavailable"]
+__all__ = ["NativeEngine", "NativePlan", "available", "build_info", "required", "why_unavailable"]
 
 CLIPPINGS = ("none", "global_norm", "tensor_norm")
 OPTIMIZERS = ("sgd", "adam")
 NOTHING = {name: np.empty(0, name) for name in ("float32", "float64", "int64")}
+
+
+def required() -> bool:
+    """Whether the environment says that an installation without the native engine is an error."""
+    value = os.environ.get("RNN_FROM_SCRATCH_REQUIRE_NATIVE", "")
+    return value.lower() not in ("", "0", "false", "no", "off")
+
 
 _module: Any = None
 _failure = ""
@@ -30,7 +37,7 @@ except ModuleNotFoundError:
     _failure = "it was installed without the compiled module."
 except ImportError as error:  # the module is there: not for this processor, or a wrong RNN_FROM_SCRATCH_ISA
     _failure = f"the compiled module could not be loaded: {error}"
-if _failure and os.environ.get("RNN_FROM_SCRATCH_REQUIRE_NATIVE", "0").lower() not in ("", "0", "false", "no", "off"):
+if _failure and required():
     raise ImportError(f"RNN_FROM_SCRATCH_REQUIRE_NATIVE is set, and there is no native engine: {_failure}")
 
 
