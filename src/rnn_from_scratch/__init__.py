@@ -11,14 +11,17 @@ from rnn_from_scratch.clipping import GlobalNorm, NoClipping, TensorNorm
 from rnn_from_scratch.configuration import show_config
 from rnn_from_scratch.engines.select import EngineUnavailableError
 from rnn_from_scratch.gradient_check import GradientCheck, check_gradients
+from rnn_from_scratch.layers import GRU, LSTM, Elman
 from rnn_from_scratch.network import Network
 from rnn_from_scratch.optimizers import SGD, Adam
 from rnn_from_scratch.scratch import RNNScratch
-from rnn_from_scratch.specification import Elman, NetworkSpecification
+from rnn_from_scratch.specification import NetworkSpecification
 from rnn_from_scratch.training.history import History
 from rnn_from_scratch.training.loop import NonFiniteError
 
 __all__ = [
+    "GRU",
+    "LSTM",
     "SGD",
     "Adam",
     "Elman",

@@ -8,13 +8,17 @@ symbol     meaning                                 symbol              meaning
 ``N``      sequences in a batch                    ``W_x`` (G·H, D)    input weights, gates stacked
 ``T``      time steps                              ``W_h`` (G·H, H)    recurrent weights, gates stacked
 ``D``      input features                          ``b_h`` (G·H,)      hidden bias
-``H``      hidden units                            ``W_y`` (O, H)      readout weights
-``O``      outputs                                 ``b_y`` (O,)        readout bias
-``G``      gates of a cell: Elman has 1            ``d_`` + name       gradient of the loss by that name
+``H``      hidden units                            ``b_hn`` (H,)       bias inside the reset product of a GRU
+``O``      outputs                                 ``h_0``, ``c_0``    learned first states (H,)
+``G``      gates: Elman 1, GRU 3, LSTM 4           ``W_y`` (O, H)      readout weights
+``V``      tokens of a vocabulary                  ``b_y`` (O,)        readout bias
+``P``      parameters                              ``W_e`` (V, D)      embedding of tokens
+\                                                  ``d_`` + name       gradient of the loss by that name
 =========  ======================================  ==================  ===============================================
 
-The parameters of a network are named by where they live: ``layer0.W_h``, ``readout.W_y``. The state of a network is a
-mapping from names such as ``layer0.h`` to arrays (N, H).
+Gates are stacked in the order r, z, n (GRU) and i, f, g, o (LSTM); `layers` owns that order. The parameters of a network are
+named by where they live: ``layer0.W_h``, ``layer0.reverse.W_h``, ``readout.W_y``. The state of a network is a mapping from
+names such as ``layer0.h`` and ``layer0.c`` to arrays (N, H).
 """
 
 from __future__ import annotations
@@ -25,10 +29,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FloatArray", "IndexArray", "State", "Tensors"]
+__all__ = ["BoolArray", "FloatArray", "IndexArray", "State", "Tensors"]
 
 FloatArray = npt.NDArray[np.floating[Any]]
 """An array of the model's dtype, float32 or float64."""
+
+BoolArray = npt.NDArray[np.bool_]
+"""Whether something holds, element by element."""
 
 IndexArray = npt.NDArray[np.int64]
 """Positions and lengths."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
-from rnn_from_scratch.engines.base import loss_of, zero_state
+from rnn_from_scratch.engines.base import first_state, loss_of
 from rnn_from_scratch.engines.numpy_engine import NumpyEngine
 from rnn_from_scratch.network import Network
 from rnn_from_scratch.parameters import Parameters
@@ -153,8 +153,7 @@ class _Oracle:
         self.plan = self.engine.plan(self.specification, self.parameters)
 
     def loss(self) -> float:
-        state = zero_state(self.specification, len(self.inputs), self.parameters.dtype)
-        run = self.engine.forward(self.plan, self.inputs, state, keep_tape=False)
+        run = self.engine.forward(self.plan, self.inputs, first_state(self.plan, len(self.inputs)), keep_tape=False)
         return loss_of(self.specification, run.preactivations, self.targets)[0]
 
     def slope(self, name: str, direction: FloatArray) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
 from rnn_from_scratch.parameters import Parameters
-from rnn_from_scratch.specification import TensorShape
+from rnn_from_scratch.layers import TensorShape
 
 __all__ = ["initialize", "xavier_uniform"]
 
@@ -45,7 +45,7 @@ def initialize(parameters: Parameters, generator: np.random.Generator) -> None:
 
 def _first_values(tensor: TensorShape, generator: np.random.Generator) -> FloatArray:
     if len(tensor.shape) == 1:
-        return np.zeros(tensor.shape)
+        return np.repeat(np.array(tensor.first), tensor.shape[0] // len(tensor.first))
     rows, columns = tensor.shape
     # Each gate is a matrix of its own: the fan is that of one block (H, D), never of the stack (G·H, D).
     blocks = [xavier_uniform(rows // tensor.gates, columns, generator) for _ in range(tensor.gates)]

@@ -12,13 +12,14 @@ import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
 from rnn_from_scratch.clipping import Clipping, as_clipping
-from rnn_from_scratch.engines.base import Plan, batch_loss, zero_state
+from rnn_from_scratch.engines.base import Plan, UpdateRule, batch_loss, first_state
 from rnn_from_scratch.engines.select import select_engine
 from rnn_from_scratch.initializers import initialize
 from rnn_from_scratch.optimizers import Optimizer, as_optimizer
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch, Targets, as_batch, as_targets, model_dtype
-from rnn_from_scratch.specification import Layer, NetworkSpecification
+from rnn_from_scratch.layers import Layer
+from rnn_from_scratch.specification import NetworkSpecification
 from rnn_from_scratch.training.history import History
 from rnn_from_scratch.training.loop import TrainingData, TrainingPlan, train
 from rnn_from_scratch.validation import boolean, choice, generator, integer, positive, shown
@@ -245,8 +246,7 @@ class Network:
             epochs=integer(epochs, "epochs", owner),
             batch_size=integer(batch_size, "batch_size", owner),
             learning_rate=positive(learning_rate, "learning_rate", owner),
-            optimizer=as_optimizer(optimizer, owner),
-            clipping=as_clipping(clip, owner),
+            rule=UpdateRule(as_optimizer(optimizer, owner), as_clipping(clip, owner)),
             shuffle=boolean(shuffle, "shuffle", owner),
         )
         if on_epoch is not None and not callable(on_epoch):
@@ -275,8 +275,7 @@ class Network:
         """
         inputs = as_batch(X, self.specification.input_size, self._dtype_for(X), lengths)
         plan = self._planned(inputs.array.dtype)
-        state = zero_state(self.specification, len(inputs), inputs.array.dtype)
-        return self._engine.forward(plan, inputs, state, keep_tape=False).outputs
+        return self._engine.forward(plan, inputs, first_state(plan, len(inputs)), keep_tape=False).outputs
 
     def loss_and_gradient(self, X: Any, y: Any, *, lengths: Any = None) -> tuple[float, dict[str, FloatArray]]:
         """The loss over all given sequences, and its exact gradient by every parameter.

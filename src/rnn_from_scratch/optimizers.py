@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import FloatArray
-from rnn_from_scratch.validation import choice, number, positive
+from rnn_from_scratch.validation import choice, fraction, positive
 
 __all__ = ["SGD", "Adam", "Optimizer", "OptimizerState", "as_optimizer"]
 
@@ -80,10 +80,7 @@ class Adam:
 
     def __post_init__(self) -> None:
         for name in ("beta1", "beta2"):
-            value = number(getattr(self, name), name, "Adam", "a number in [0, 1)")
-            if not 0 <= value < 1:
-                raise ValueError(f"{name} of Adam must be a number in [0, 1). Got {value!r}.")
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, fraction(getattr(self, name), name, "Adam"))
         object.__setattr__(self, "epsilon", positive(self.epsilon, "epsilon", "Adam"))
 
     def init(self, size: int, dtype: np.dtype[np.floating]) -> OptimizerState:

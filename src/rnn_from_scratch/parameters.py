@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
-from rnn_from_scratch.specification import NetworkSpecification, TensorShape
+from rnn_from_scratch.layers import TensorShape
+from rnn_from_scratch.specification import NetworkSpecification
 
 __all__ = ["Parameters"]
 
@@ -44,7 +45,8 @@ class Parameters:
 
     Examples
     --------
-    >>> from rnn_from_scratch.specification import Elman, NetworkSpecification
+    >>> from rnn_from_scratch.layers import Elman
+    >>> from rnn_from_scratch.specification import NetworkSpecification
     >>> parameters = Parameters(NetworkSpecification(3, [Elman(2)], 1), np.dtype(np.float64))
     >>> {name: view.shape for name, view in parameters.views.items()}
     {'layer0.W_x': (2, 3), 'layer0.W_h': (2, 2), 'layer0.b_h': (2,), 'readout.W_y': (1, 2), 'readout.b_y': (1,)}
@@ -79,6 +81,11 @@ class Parameters:
     def dtype(self) -> np.dtype[np.floating]:
         """The dtype of every parameter."""
         return self.vector.dtype
+
+    @property
+    def matrices(self) -> tuple[slice, ...]:
+        """Where the weight matrices lie: no biases, no initial states."""
+        return tuple(self.slices[tensor.name] for tensor in self.tensors if tensor.is_matrix)
 
     def named(self, vector: FloatArray) -> dict[str, FloatArray]:
         """Views by name into any vector laid out like the parameters: a gradient, say."""

@@ -13,7 +13,8 @@ from rnn_from_scratch.engines.select import select_engine
 from rnn_from_scratch.live_tensors import LiveTensors
 from rnn_from_scratch.network import Network
 from rnn_from_scratch.optimizers import SGD
-from rnn_from_scratch.specification import ACTIVATIONS, LOSSES, OUTPUT_ACTIVATIONS, Elman, require_useful_output
+from rnn_from_scratch.layers import ACTIVATIONS, Elman
+from rnn_from_scratch.specification import OUTPUT_ACTIVATIONS, require_useful_output
 from rnn_from_scratch.textbook import activations
 from rnn_from_scratch.training.history import History
 from rnn_from_scratch.validation import (
@@ -32,6 +33,8 @@ __all__ = ["RNNScratch"]
 
 CLIP_NORM = 5.0
 """Every tensor's gradient is clipped to this norm, as documented."""
+
+DOCUMENTED_LOSSES = ("mse", "ce")
 
 WEIGHTS = {"wx": "layer0.W_x", "wh": "layer0.W_h", "wy": "readout.W_y"}
 BIASES = {"bh": "layer0.b_h", "by": "readout.b_y"}
@@ -112,7 +115,7 @@ class RNNScratch:
         self.hidden_units = integer(hidden_units, "hidden_units", owner)
         self.num_output = integer(num_output, "num_output", owner)
         self.learning_rate = positive(learning_rate, "learning_rate", owner)
-        self.loss = choice(loss, "loss", owner, LOSSES)
+        self.loss = choice(loss, "loss", owner, DOCUMENTED_LOSSES)
         self.activation = choice(activation, "activation", owner, ACTIVATIONS)
         self.output_activation = choice(output_activation, "output_activation", owner, OUTPUT_ACTIVATIONS)
         require_useful_output(self.loss, self.output_activation, self.num_output, owner)

@@ -1,97 +1,41 @@
-"""What a network is, without a single number of it: frozen descriptions of layers and of the whole network."""
+"""What a network is, without a single number of it: the frozen description of the whole network."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, NamedTuple
 
-from rnn_from_scratch.validation import choice, integer, shown
+from rnn_from_scratch.layers import Layer, TensorShape, layer_from_dict
+from rnn_from_scratch.validation import choice, fraction, integer, positive, shown
 
-__all__ = [
-    "ACTIVATIONS",
-    "LOSSES",
-    "OUTPUT_ACTIVATIONS",
-    "READOUTS",
-    "Elman",
-    "Layer",
-    "NetworkSpecification",
-    "TensorShape",
-    "require_useful_output",
-]
+__all__ = ["LOSSES", "OUTPUT_ACTIVATIONS", "READOUTS", "Direction", "NetworkSpecification", "require_useful_output"]
 
-ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear")
 OUTPUT_ACTIVATIONS = ("linear", "sigmoid", "softmax")
-LOSSES = ("mse", "ce")
-READOUTS = ("every", "last")
+LOSSES = ("mse", "ce", "mae", "huber")
+READOUTS = ("every", "last", "mean")
+
+OWNER = "Network"
 
 
-@dataclass(frozen=True)
-class TensorShape:
-    """One parameter tensor: its full name, its shape, and the number of gate blocks stacked in its rows."""
+class Direction(NamedTuple):
+    """One direction of one layer: what a cell runs along, with parameters and states of its own."""
 
-    name: str
-    shape: tuple[int, ...]
-    gates: int = 1
-
-
-@dataclass(frozen=True)
-class Elman:
-    """A layer of Elman's simple recurrent network: ``h_t = f(W_x x_t + W_h h_{t-1} + b_h)``.
-
-    Parameters
-    ----------
-    hidden_size : int
-        Hidden units, H.
-    activation : {'tanh', 'sigmoid', 'relu', 'linear'}, default='tanh'
-        The function f.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter is not as described.
-
-    References
-    ----------
-    J. L. Elman, "Finding Structure in Time", Cognitive Science 14, 1990.
-
-    Examples
-    --------
-    >>> Elman(8, activation="relu")
-    Elman(hidden_size=8, activation='relu')
-    >>> Elman(0)
-    Traceback (most recent call last):
-    ValueError: hidden_size of Elman must be an int >= 1. Got 0.
-    """
-
-    hidden_size: int
-    activation: str = "tanh"
-
-    cell: ClassVar[str] = "elman"
-    gates: ClassVar[tuple[str, ...]] = ("h",)
-    states: ClassVar[tuple[str, ...]] = ("h",)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden_size", integer(self.hidden_size, "hidden_size", "Elman"))
-        choice(self.activation, "activation", "Elman", ACTIVATIONS)
+    name: str  # 'layer0', or 'layer0.reverse'
+    layer: Layer
+    level: int  # of the stack, from 0
+    reverse: bool
+    input_size: int
 
     @property
-    def options(self) -> dict[str, Any]:
-        """What the cell's mathematics needs to know besides its parameters."""
-        return {"activation": self.activation}
+    def state_names(self) -> tuple[str, ...]:
+        """The full names of its states, such as 'layer0.h'."""
+        return tuple(f"{self.name}.{state}" for state in self.layer.states)
 
-    def tensors(self, prefix: str, input_size: int) -> tuple[TensorShape, ...]:
-        """The parameter tensors of this layer, in the order in which they lie in the flat vector."""
-        gates = len(self.gates)
-        rows = gates * self.hidden_size
-        return (
-            TensorShape(f"{prefix}.W_x", (rows, input_size), gates),
-            TensorShape(f"{prefix}.W_h", (rows, self.hidden_size), gates),
-            TensorShape(f"{prefix}.b_h", (rows,), gates),
-        )
-
-
-Layer = Elman
+    def tensors(self) -> tuple[TensorShape, ...]:
+        """Its parameter tensors, in the order in which they lie in the flat vector."""
+        return self.layer.tensors(self.name, self.input_size)
 
 
 @dataclass(frozen=True)
@@ -101,15 +45,21 @@ class NetworkSpecification:
     Parameters
     ----------
     input_size : int
-        Input features, D.
-    layers : sequence of Elman
+        Input features, D; with a vocabulary, the features of a token's embedding.
+    layers : sequence of Elman, GRU or LSTM
         At least one recurrent layer; the first reads the input, each further one the states of the one below.
     output_size : int
         Outputs, O.
-    readout : {'every', 'last'}, default='every'
-        Whether there is an output for every time step or one for the last.
+    readout : {'every', 'last', 'mean'}, default='every'
+        An output for every time step, one for the last, or one for the mean state of all real steps.
     output_activation : {'linear', 'sigmoid', 'softmax'}, default='linear'
-    loss : {'mse', 'ce'}, default='mse'
+    loss : {'mse', 'ce', 'mae', 'huber'} or callable, default='mse'
+    dropout : float, default=0.0
+        Probability with which training drops each output of a layer on its way to the next, at every step anew.
+    vocabulary_size : None or int, default=None
+        Number of tokens, V, if the inputs are sequences of integers instead of features.
+    huber_delta : float, default=1.0
+        Where the loss 'huber' turns from quadratic to linear.
 
     Raises
     ------
@@ -122,49 +72,122 @@ class NetworkSpecification:
     output_size: int
     readout: str = "every"
     output_activation: str = "linear"
-    loss: str = "mse"
+    loss: str | Callable[..., Any] = "mse"
+    dropout: float = 0.0
+    vocabulary_size: int | None = None
+    huber_delta: float = 1.0
 
     def __post_init__(self) -> None:
-        owner = "Network"
-        object.__setattr__(self, "input_size", integer(self.input_size, "input_size", owner))
-        object.__setattr__(self, "output_size", integer(self.output_size, "output_size", owner))
-        if not isinstance(self.layers, Sequence) or not self.layers:
+        settle = object.__setattr__  # the dataclass is frozen; numbers are stored as plain Python numbers
+        settle(self, "input_size", integer(self.input_size, "input_size", OWNER))
+        settle(self, "output_size", integer(self.output_size, "output_size", OWNER))
+        if not isinstance(self.layers, Sequence) or isinstance(self.layers, str) or not self.layers:
             raise TypeError(f"layers of Network must be a list of one or more layers. Got {shown(self.layers)}.")
         for layer in self.layers:
             if not isinstance(layer, Layer):
-                raise TypeError(f"layers of Network must hold layers such as Elman(8). Got {shown(layer)}.")
-        object.__setattr__(self, "layers", tuple(self.layers))
-        choice(self.readout, "readout", owner, READOUTS)
-        choice(self.output_activation, "output_activation", owner, OUTPUT_ACTIVATIONS)
-        choice(self.loss, "loss", owner, LOSSES)
-        require_useful_output(self.loss, self.output_activation, self.output_size, owner)
+                raise TypeError(f"layers of Network must hold layers such as GRU(8). Got {shown(layer)}.")
+        settle(self, "layers", tuple(self.layers))
+        choice(self.readout, "readout", OWNER, READOUTS)
+        choice(self.output_activation, "output_activation", OWNER, OUTPUT_ACTIVATIONS)
+        if not callable(self.loss):
+            choice(self.loss, "loss", OWNER, LOSSES)
+        settle(self, "dropout", fraction(self.dropout, "dropout", OWNER))
+        if self.vocabulary_size is not None:
+            settle(self, "vocabulary_size", integer(self.vocabulary_size, "vocabulary_size", OWNER))
+        settle(self, "huber_delta", positive(self.huber_delta, "huber_delta", OWNER))
+        require_useful_output(self.loss, self.output_activation, self.output_size, OWNER)
 
-    @property
-    def layer_inputs(self) -> tuple[int, ...]:
-        """The number of features that each layer reads."""
-        return (self.input_size, *(layer.hidden_size for layer in self.layers[:-1]))
+    @cached_property
+    def directions(self) -> tuple[Direction, ...]:
+        """Every direction of every layer, from the input upwards, forward before reverse."""
+        found = []
+        inputs = self.input_size
+        for level, layer in enumerate(self.layers):
+            found.append(Direction(f"layer{level}", layer, level, False, inputs))
+            if layer.bidirectional:
+                found.append(Direction(f"layer{level}.reverse", layer, level, True, inputs))
+            inputs = layer.output_size
+        return tuple(found)
 
-    @property
+    @cached_property
     def state_shapes(self) -> dict[str, int]:
         """The names of the hidden states and the units of each, as ``{"layer0.h": H}``."""
-        return {
-            f"layer{index}.{state}": layer.hidden_size
-            for index, layer in enumerate(self.layers)
-            for state in layer.states
-        }
+        return {name: d.layer.hidden_size for d in self.directions for name in d.state_names}
+
+    @cached_property
+    def drops(self) -> bool:
+        """Whether training needs dropout masks."""
+        return self.dropout > 0 or any(layer.input_dropout or layer.recurrent_dropout for layer in self.layers)
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether any layer reads backwards too."""
+        return any(layer.bidirectional for layer in self.layers)
 
     def tensors(self) -> tuple[TensorShape, ...]:
         """All parameter tensors, in the order in which they lie in the flat vector."""
         found: list[TensorShape] = []
-        for index, (layer, inputs) in enumerate(zip(self.layers, self.layer_inputs, strict=True)):
-            found += layer.tensors(f"layer{index}", inputs)
-        hidden = self.layers[-1].hidden_size
-        found.append(TensorShape("readout.W_y", (self.output_size, hidden)))
+        if self.vocabulary_size is not None:
+            found.append(TensorShape("embedding.W_e", (self.vocabulary_size, self.input_size)))
+        for direction in self.directions:
+            found += direction.tensors()
+        found.append(TensorShape("readout.W_y", (self.output_size, self.layers[-1].output_size)))
         found.append(TensorShape("readout.b_y", (self.output_size,)))
         return tuple(found)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The specification as JSON can say it; `from_dict` is the way back.
 
-def require_useful_output(loss: str, output_activation: str, outputs: int, owner: str) -> None:
+        Raises
+        ------
+        ValueError
+            If the loss is a callable, which no file can hold.
+
+        Examples
+        --------
+        >>> from rnn_from_scratch import GRU
+        >>> specification = NetworkSpecification(3, [GRU(8)], 1)
+        >>> NetworkSpecification.from_dict(specification.to_dict()) == specification
+        True
+        """
+        if callable(self.loss):
+            raise ValueError("loss of Network must be a word to be written down. Got a callable.")
+        words: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        words["layers"] = [layer.to_dict() for layer in self.layers]
+        return words
+
+    @classmethod
+    def from_dict(cls, words: object) -> NetworkSpecification:
+        """The specification that `to_dict` wrote down.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Naming the field that is missing, unknown or wrong.
+
+        Examples
+        --------
+        >>> NetworkSpecification.from_dict({"input_size": 3, "layers": [{"cell": "elman", "hidden_size": 0}], "output_size": 1})
+        Traceback (most recent call last):
+        ValueError: hidden_size of Elman must be an int >= 1. Got 0.
+        """
+        if not isinstance(words, Mapping):
+            raise TypeError(f"specification of {OWNER} must be a mapping. Got {shown(words)}.")
+        known = {field.name for field in fields(cls)}
+        for name in words:
+            if name not in known:
+                raise ValueError(f"specification of {OWNER} must have no field {name!r}. Known are {sorted(known)}.")
+        for name in ("input_size", "layers", "output_size"):
+            if name not in words:
+                raise ValueError(f"specification of {OWNER} must have the field {name!r}. Got {sorted(words)}.")
+        if not isinstance(words["layers"], (list, tuple)):
+            raise TypeError(f"layers of {OWNER} must be a list of one or more layers. Got {shown(words['layers'])}.")
+        if callable(words.get("loss")):
+            raise TypeError(f"loss of {OWNER} must be one of {LOSSES} when read from a file. Got a callable.")
+        return cls(**{**words, "layers": [layer_from_dict(layer) for layer in words["layers"]]})
+
+
+def require_useful_output(loss: object, output_activation: str, outputs: int, owner: str) -> None:
     """Refuse combinations that cannot learn or have no meaning.
 
     >>> require_useful_output("mse", "softmax", 1, "Network")

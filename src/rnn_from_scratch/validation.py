@@ -14,6 +14,7 @@ from rnn_from_scratch.alphabet import FloatArray
 __all__ = [
     "boolean",
     "choice",
+    "fraction",
     "generator",
     "integer",
     "number",
@@ -77,6 +78,19 @@ def positive(value: object, name: str, owner: str) -> float:
     result = number(value, name, owner, "a finite number > 0")
     if result <= 0:
         raise ValueError(f"{name} of {owner} must be a finite number > 0. Got {shown(value)}.")
+    return result
+
+
+def fraction(value: object, name: str, owner: str) -> float:
+    """A number from 0 up to, but not, 1.
+
+    >>> fraction(1, "dropout", "Network")
+    Traceback (most recent call last):
+    ValueError: dropout of Network must be a number in [0, 1). Got 1.
+    """
+    result = number(value, name, owner, "a number in [0, 1)")
+    if not 0 <= result < 1:
+        raise ValueError(f"{name} of {owner} must be a number in [0, 1). Got {shown(value)}.")
     return result
 
 

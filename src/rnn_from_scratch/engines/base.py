@@ -1,8 +1,9 @@
 """The contract between the mathematics and everything else. Two engines obey it, tested by one battery.
 
 An engine makes a *plan* for one network (its workspace, and the weights in its own layout). `forward`, `backward`, `step`
-and `train_updates` work on a plan. State is explicit: handed in, handed out, never None; `zero_state` makes the zeros at the
-boundary. Outputs past a sequence's end are zero, and what stands in the padding of any array handed in is never read.
+and `train_updates` work on a plan. State is explicit: handed in, handed out, never None; `first_state` makes it at the boundary
+where nobody gave one. Outputs past a sequence's end are zero, and what stands in the padding of any array handed in is never
+read. Dropout happens where its masks are named and nowhere else: a run without a `Dropout` drops nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from rnn_from_scratch.optimizers import Optimizer, OptimizerState
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch, Targets
 from rnn_from_scratch.specification import NetworkSpecification
+from rnn_from_scratch.textbook.dropout import Dropout
 from rnn_from_scratch.textbook.losses import loss_and_gradient
+from rnn_from_scratch.textbook.penalty import add_penalty
+from rnn_from_scratch.textbook.readout import OUTPUT_ACTIVATIONS, d_preactivations
 
 __all__ = [
     "Backward",
@@ -28,9 +32,12 @@ __all__ = [
     "Forward",
     "Plan",
     "UpdateReport",
+    "UpdateRule",
     "Updates",
     "active_rows",
+    "add_learned_state",
     "batch_loss",
+    "first_state",
     "loss_of",
     "zero_state",
 ]
@@ -55,7 +62,7 @@ class Plan:
 
 
 class Forward(NamedTuple):
-    """What `Engine.forward` returns. Shapes are (N, T, O) with ``readout="every"`` and (N, O) with ``"last"``."""
+    """What `Engine.forward` returns. Shapes are (N, T, O) with ``readout="every"``, else (N, O)."""
 
     outputs: FloatArray
     preactivations: FloatArray
@@ -66,8 +73,8 @@ class Forward(NamedTuple):
 class Backward(NamedTuple):
     """What `Engine.backward` returns."""
 
-    gradient: FloatArray  # (P,), laid out like the parameters
-    d_inputs: FloatArray  # (N, T, D)
+    gradient: FloatArray  # (P,), laid out like the parameters; zero for learned states, which are the caller's business
+    d_inputs: FloatArray  # (N, T, D); for tokens, by their embeddings
     d_state: dict[str, FloatArray]  # each (N, H): by the state that forward was given
 
 
@@ -84,6 +91,10 @@ class Updates:
     boundaries : ndarray (U + 1,) of int64
         Update u sees ``order[boundaries[u] : boundaries[u + 1]]``.
     learning_rates : ndarray (U,) of float64
+    dropout_key : int
+        Names the masks of this run of training.
+    epochs : ndarray (U,) of int64
+        The epoch that each update belongs to, which names its masks too.
     """
 
     inputs: Batch
@@ -91,9 +102,31 @@ class Updates:
     order: IndexArray
     boundaries: IndexArray
     learning_rates: np.ndarray[Any, np.dtype[np.float64]]
+    dropout_key: int
+    epochs: IndexArray
 
     def __len__(self) -> int:
         return len(self.learning_rates)
+
+
+@dataclass(frozen=True)
+class UpdateRule:
+    """What happens to a gradient on its way to the parameters: penalty, freezing, clipping, optimiser, in this order.
+
+    Attributes
+    ----------
+    optimizer : Optimizer
+    clipping : Clipping
+    penalty : float
+        λ of the penalty ½ λ Σ ‖W‖² over weight matrices, which is part of the loss and of the gradient.
+    frozen : tuple of str
+        Tensors that stay as they are: their gradient is set to zero.
+    """
+
+    optimizer: Optimizer
+    clipping: Clipping
+    penalty: float = 0.0
+    frozen: tuple[str, ...] = ()
 
 
 class UpdateReport(NamedTuple):
@@ -121,7 +154,9 @@ class Engine(ABC, Generic[PlanType]):
         """Prepare a network. The plan follows the parameters through training and edits."""
 
     @abstractmethod
-    def forward(self, plan: PlanType, batch: Batch, state: State, *, keep_tape: bool) -> Forward:
+    def forward(
+        self, plan: PlanType, batch: Batch, state: State, *, keep_tape: bool, dropout: Dropout | None = None
+    ) -> Forward:
         """Run whole sequences. Without `keep_tape` the tape is None."""
 
     @abstractmethod
@@ -133,12 +168,7 @@ class Engine(ABC, Generic[PlanType]):
         """One time step of a stream: x (N, D) and the state give the output (N, O) and the next state."""
 
     def train_updates(
-        self,
-        plan: PlanType,
-        updates: Updates,
-        optimizer: Optimizer,
-        optimizer_state: OptimizerState,
-        clipping: Clipping,
+        self, plan: PlanType, updates: Updates, rule: UpdateRule, optimizer_state: OptimizerState
     ) -> UpdateReport:
         """Make the updates one after the other; stop before applying one that is not finite.
 
@@ -146,35 +176,64 @@ class Engine(ABC, Generic[PlanType]):
         """
         losses, norms, clipped = [], [], []
         parameters = plan.parameters
+        matrices = parameters.matrices if rule.penalty else ()
+        frozen = [parameters.slices[name] for name in rule.frozen]
         applied = 0
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported, not warned of
             for u in range(len(updates)):
                 chosen = updates.order[updates.boundaries[u] : updates.boundaries[u + 1]]
-                loss, gradient = batch_loss(self, plan, updates.inputs.select(chosen), updates.targets.select(chosen))
+                drops = plan.specification.drops
+                dropout = Dropout(updates.dropout_key, int(updates.epochs[u]), chosen) if drops else None
+                inputs, targets = updates.inputs.select(chosen), updates.targets.select(chosen)
+                loss, gradient = batch_loss(self, plan, inputs, targets, dropout)
+                loss += add_penalty(rule.penalty, parameters.vector, matrices, gradient)
+                for where in frozen:
+                    gradient[where] = 0
                 size = norm(gradient)
                 finite = bool(np.isfinite(loss) and np.isfinite(size))
                 losses.append(loss)
                 norms.append(size)
-                clipped.append(finite and clipping.apply(gradient, parameters.slices.values()))
+                clipped.append(finite and rule.clipping.apply(gradient, parameters.slices.values()))
                 if not finite:
                     break
-                optimizer.update(parameters.vector, gradient, optimizer_state, float(updates.learning_rates[u]))
+                rule.optimizer.update(parameters.vector, gradient, optimizer_state, float(updates.learning_rates[u]))
                 applied += 1
         return UpdateReport(np.array(losses), np.array(norms), np.array(clipped, dtype=np.bool_), applied)
 
 
 def zero_state(specification: NetworkSpecification, N: int, dtype: np.dtype[np.floating]) -> dict[str, FloatArray]:
-    """The state before the first step of N sequences: zeros, {name: (N, H)}."""
+    """Zeros for every state of N sequences, {name: (N, H)}."""
     return {name: np.zeros((N, units), dtype) for name, units in specification.state_shapes.items()}
 
 
-def batch_loss(engine: Engine[PlanType], plan: PlanType, inputs: Batch, targets: Targets) -> tuple[float, FloatArray]:
+def first_state(plan: Plan, N: int) -> dict[str, FloatArray]:
+    """The state before the first step of N sequences where nobody gave one: learned, or zeros; {name: (N, H)}."""
+    state = zero_state(plan.specification, N, plan.parameters.dtype)
+    for name, values in state.items():
+        learned = plan.parameters.views.get(f"{name}_0")
+        if learned is not None:
+            values[:] = learned
+    return state
+
+
+def add_learned_state(parameters: Parameters, gradient: FloatArray, d_state: State) -> None:
+    """The gradient by learned states, which all sequences share, into the flat gradient: d_state summed over the batch."""
+    for name, d in d_state.items():
+        where = parameters.slices.get(f"{name}_0")
+        if where is not None:
+            gradient[where] = d.sum(axis=0)
+
+
+def batch_loss(
+    engine: Engine[PlanType], plan: PlanType, inputs: Batch, targets: Targets, dropout: Dropout | None = None
+) -> tuple[float, FloatArray]:
     """The loss of one mini-batch and its gradient by all parameters (P,): forward, loss, backward."""
-    specification, dtype = plan.specification, plan.parameters.dtype
-    state = zero_state(specification, len(inputs), dtype)
-    run = engine.forward(plan, inputs, state, keep_tape=True)
+    specification, N = plan.specification, len(inputs)
+    run = engine.forward(plan, inputs, first_state(plan, N), keep_tape=True, dropout=dropout)
     loss, d_a = loss_of(specification, run.preactivations, targets)
-    return loss, engine.backward(plan, run.tape, d_a, zero_state(specification, len(inputs), dtype)).gradient
+    result = engine.backward(plan, run.tape, d_a, zero_state(specification, N, plan.parameters.dtype))
+    add_learned_state(plan.parameters, result.gradient, result.d_state)
+    return loss, result.gradient
 
 
 def loss_of(
@@ -185,12 +244,31 @@ def loss_of(
     padded = specification.readout == "every" and not targets.unpadded
     real: Any = targets.real_steps() if padded else slice(None)  # (N, T)
     a = preactivations[real].reshape(-1, specification.output_size)
-    loss, d_rows = loss_and_gradient(
-        specification.loss, specification.output_activation, a, targets.array[rows], targets.weights[rows]
-    )
+    t, weights = targets.array[rows], targets.weights[rows]
+    if callable(specification.loss):
+        loss, d_rows = _custom_loss(specification, a, t)
+    else:
+        activation, delta = specification.output_activation, specification.huber_delta
+        loss, d_rows = loss_and_gradient(specification.loss, activation, a, t, weights, delta)
+    if not padded:
+        return loss, d_rows.reshape(preactivations.shape)
     d_a = np.zeros_like(preactivations)
-    d_a[real] = d_rows.reshape(d_a[real].shape)
+    d_a[real] = d_rows
     return loss, d_a
+
+
+def _custom_loss(specification: NetworkSpecification, a: FloatArray, t: FloatArray) -> tuple[float, FloatArray]:
+    """The user's function of outputs and targets (M, O) that gives the loss and its gradient by the outputs (M, O)."""
+    activation = specification.output_activation
+    y = OUTPUT_ACTIVATIONS[activation](a)
+    loss, d_y = specification.loss(y, t)  # type: ignore[operator]  # the caller has looked
+    d_y = np.asarray(d_y, dtype=a.dtype)
+    if np.ndim(loss) != 0 or d_y.shape != y.shape:
+        raise ValueError(
+            f"loss of Network must return a number and a gradient of shape {y.shape}. "
+            f"Got shapes {np.shape(loss)} and {d_y.shape}."
+        )
+    return float(loss), d_preactivations(activation, y, d_y)
 
 
 def active_rows(lengths: Sequence[int] | IndexArray, steps: int) -> list[int]:

@@ -14,7 +14,8 @@ from rnn_from_scratch.engines.base import Backward, Engine, Forward, Plan, Updat
 from rnn_from_scratch.optimizers import Adam, Optimizer, OptimizerState
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch
-from rnn_from_scratch.specification import ACTIVATIONS, LOSSES, OUTPUT_ACTIVATIONS, READOUTS, NetworkSpecification
+from rnn_from_scratch.layers import ACTIVATIONS
+from rnn_from_scratch.specification import LOSSES, OUTPUT_ACTIVATIONS, READOUTS, NetworkSpecification
 
 __all__ = ["NativeEngine", "NativePlan", "available", "build_info", "required", "why_unavailable"]
 

@@ -1,126 +1,271 @@
-"""The textbook, run as it is written: stacking, sorting and flat gradients around the functions of `textbook/`."""
+"""The textbook, run as it is written: stacking, directions, sorting and flat gradients around the functions of `textbook/`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from rnn_from_scratch.alphabet import FloatArray, IndexArray, State, Tensors
+from rnn_from_scratch.alphabet import BoolArray, FloatArray, IndexArray, State, Tensors
 from rnn_from_scratch.engines.base import Backward, Engine, Forward, Plan, active_rows
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch
-from rnn_from_scratch.specification import NetworkSpecification
-from rnn_from_scratch.textbook import elman, readout
+from rnn_from_scratch.specification import Direction, NetworkSpecification
+from rnn_from_scratch.textbook import dropout as masks
+from rnn_from_scratch.textbook import elman, embedding, gru, lstm, readout
+from rnn_from_scratch.textbook.dropout import Dropout
 
-__all__ = ["NumpyEngine"]
+__all__ = ["NumpyEngine", "NumpyPlan"]
 
-CELLS = {"elman": elman}
+CELLS: dict[str, Any] = {"elman": elman, "gru": gru, "lstm": lstm}
+
+
+class NumpyPlan(Plan):
+    """A network, and its parameters by the place they belong to."""
+
+    def __init__(self, specification: NetworkSpecification, parameters: Parameters) -> None:
+        super().__init__(specification, parameters)
+        self.tensors = by_place(parameters.views)
+        self.levels = [
+            tuple(d for d in specification.directions if d.level == level) for level in range(len(specification.layers))
+        ]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How the sequences of a batch lie in time-major arrays (T, N, …): sorted by falling length."""
+
+    order: IndexArray | None  # (N,): which sequence each row is, or None where they come sorted
+    lengths: IndexArray  # (N,), sorted
+    active: Sequence[int]  # rows that run at each step
+    real: BoolArray | None  # (T, N, 1): True at real steps, or None where all are real
+    mirrored: IndexArray | None  # (T, N): the time of each step of a reverse direction, where there is one
+
+    def sort(self, values: FloatArray) -> FloatArray:
+        """(N, …) in the order of the batch, sorted."""
+        return values if self.order is None else values[self.order]
+
+    def unsort(self, values: FloatArray) -> FloatArray:
+        """(N, …) as the batch has them."""
+        if self.order is None:
+            return values
+        original = np.empty_like(values, order="C")
+        original[self.order] = values
+        return original
+
+    def reverse(self, values: FloatArray) -> FloatArray:
+        """(T, N, …) with every sequence reversed inside its length; past the end everything stays where it is."""
+        if self.real is None:
+            return values[::-1]
+        reversed_: FloatArray = values[self.mirrored, np.arange(values.shape[1])]
+        return reversed_
+
+    def without_padding(self, values: FloatArray) -> FloatArray:
+        """(T, N, …) with zeros past each sequence's end, whatever stood there."""
+        return values if self.real is None else np.where(self.real, values, 0)
 
 
 @dataclass(frozen=True)
 class NetworkTape:
-    """What the layers keep, and how the rows of the batch were sorted."""
+    """What the layers keep, which masks were used, and how the rows of the batch lie."""
 
-    layers: list[elman.Tape]
-    h: FloatArray  # (T, N, H) or (N, H): what the readout saw
-    order: IndexArray  # (N,): sequences by falling length
-    active: Sequence[int]
-    steps: int
+    rows: Rows
+    tokens: IndexArray | None  # (T, N)
+    cells: dict[str, Any]  # by the name of the direction
+    input_masks: list[FloatArray | None]  # one for each level, (T or 1, N, D)
+    seen: FloatArray  # (T, N, H) or (N, H): what the readout saw
 
 
-class NumpyEngine(Engine[Plan]):
+class NumpyEngine(Engine[NumpyPlan]):
     """Complete in itself, on NumPy alone."""
 
     name = "numpy"
 
-    def plan(self, specification: NetworkSpecification, parameters: Parameters) -> Plan:
-        return Plan(specification, parameters)
+    def plan(self, specification: NetworkSpecification, parameters: Parameters) -> NumpyPlan:
+        return NumpyPlan(specification, parameters)
 
-    def forward(self, plan: Plan, batch: Batch, state: State, *, keep_tape: bool) -> Forward:
+    def forward(
+        self, plan: NumpyPlan, batch: Batch, state: State, *, keep_tape: bool, dropout: Dropout | None = None
+    ) -> Forward:
         specification = plan.specification
-        order = np.argsort(-batch.lengths, kind="stable")
-        batch_sorted = Batch(batch.array, batch.starts[order], batch.lengths[order], batch.steps)
-        active = active_rows(batch_sorted.lengths, batch.steps)
-        h = batch_sorted.time_major()  # (T, N, D): what the next layer reads
-        tapes, final_state = [], {}
-        for index, layer in enumerate(specification.layers):
-            h_0 = [state[f"layer{index}.{name}"][order] for name in layer.states]
-            h, h_T, tape = CELLS[layer.cell].forward(_layer(plan, index), h, *h_0, active=active, **layer.options)
-            tapes.append(tape)
-            final_state[f"layer{index}.h"] = _unsort(h_T, order)
-        seen = h if specification.readout == "every" else h_T
-        a = readout.forward(_readout(plan), seen)
-        outputs = readout.OUTPUT_ACTIVATIONS[specification.output_activation](a)
+        rows = _rows(batch, specification.bidirectional)
+        if dropout is not None:
+            dropout = Dropout(dropout.key, dropout.epoch, rows.sort(dropout.sequences))  # type: ignore[arg-type]
+        x, tokens = _inputs(plan, batch, rows)  # (T, N, D): what the next layer reads
+        cells, input_masks, final_state = {}, [], {}
+        last: list[FloatArray] = []  # the last h of each direction of the layer at work
+        for directions in plan.levels:
+            input_mask = _input_mask(specification, directions[0], dropout, x, rows)
+            input_masks.append(input_mask)
+            if input_mask is not None:
+                x = x * input_mask
+            outputs, last = [], []
+            for direction in directions:
+                first = tuple(rows.sort(state[name]) for name in direction.state_names)
+                h, final, cells[direction.name] = CELLS[direction.layer.cell].forward(
+                    plan.tensors[direction.name],
+                    rows.reverse(x) if direction.reverse else x,
+                    first,
+                    rows.active,
+                    _state_mask(direction, dropout, x.dtype),
+                    **direction.layer.options,
+                )
+                outputs.append(rows.reverse(h) if direction.reverse else h)
+                last.append(final[0])
+                for name, values in zip(direction.state_names, final, strict=True):
+                    final_state[name] = rows.unsort(values)
+            x = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=2)
+        seen = _seen(specification, rows, x, last)
+        a = readout.forward(plan.tensors["readout"], seen)
+        tape = NetworkTape(rows, tokens, cells, input_masks, seen) if keep_tape else None
         if specification.readout == "every":
-            past_the_end = ~batch.real_steps()  # (N, T)
-            a, outputs = (_unsort(values.swapaxes(0, 1), order) for values in (a, outputs))
-            a[past_the_end] = outputs[past_the_end] = 0
+            a = rows.unsort(rows.without_padding(a).swapaxes(0, 1))
         else:
-            a, outputs = _unsort(a, order), _unsort(outputs, order)
-        tape_of_all = NetworkTape(tapes, seen, order, active, batch.steps) if keep_tape else None
-        return Forward(outputs, a, final_state, tape_of_all)
+            a = rows.unsort(a)
+        y = readout.OUTPUT_ACTIVATIONS[specification.output_activation](a)
+        if specification.readout == "every" and rows.real is not None:
+            y = np.where(batch.real_steps()[:, :, None], y, 0)
+        return Forward(np.ascontiguousarray(y), np.ascontiguousarray(a), final_state, tape)
 
-    def backward(self, plan: Plan, tape: NetworkTape, d_preactivations: FloatArray, d_final_state: State) -> Backward:
-        specification, order = plan.specification, tape.order
-        gradient = np.empty_like(plan.parameters.vector)
-        d_named = plan.parameters.named(gradient)
-        d_a = d_preactivations[order]
+    def backward(
+        self, plan: NumpyPlan, tape: NetworkTape, d_preactivations: FloatArray, d_final_state: State
+    ) -> Backward:
+        specification, rows = plan.specification, tape.rows
+        gradient = np.zeros_like(plan.parameters.vector)
+        d_tensors = by_place(plan.parameters.named(gradient))
+        d_a = rows.sort(d_preactivations)
         if specification.readout == "every":
-            d_a = _without_padding(d_a.swapaxes(0, 1), tape.active)
-        d_readout = readout.backward(_readout(plan), tape.h, d_a)
-        _store(d_named, "readout", d_readout.d_p)
+            d_a = rows.without_padding(d_a.swapaxes(0, 1))
+        d_readout = readout.backward(plan.tensors["readout"], tape.seen, d_a)
+        _store(d_tensors["readout"], d_readout.d_p)
+        d_last = {name: rows.sort(d) for name, d in d_final_state.items()}
+        d_h = _d_seen(plan, rows, d_readout.d_h, d_last)  # (T, N, H) by what the layer at work gives
 
-        d_T = {name: values[order] for name, values in d_final_state.items()}
-        d_h = d_readout.d_h
-        if specification.readout == "last":
-            top = f"layer{len(specification.layers) - 1}.h"
-            d_T[top] = d_T[top] + d_h
-            d_h = np.zeros((tape.steps, *d_h.shape), d_h.dtype)
         d_state = {}
-        for index in range(len(specification.layers) - 1, -1, -1):
-            cell = CELLS[specification.layers[index].cell]
-            d_p, d_h, d_h_0 = cell.backward(_layer(plan, index), tape.layers[index], d_h, d_T[f"layer{index}.h"])
-            _store(d_named, f"layer{index}", d_p)
-            d_state[f"layer{index}.h"] = _unsort(d_h_0, order)
-        return Backward(gradient, _unsort(d_h.swapaxes(0, 1), order), d_state)
+        for directions in reversed(plan.levels):
+            d_x = None
+            for direction, d_own in zip(directions, np.split(d_h, len(directions), axis=2), strict=True):
+                d_p, d_read, d_first = CELLS[direction.layer.cell].backward(
+                    plan.tensors[direction.name],
+                    tape.cells[direction.name],
+                    rows.reverse(d_own) if direction.reverse else d_own,
+                    tuple(d_last[name] for name in direction.state_names),
+                )
+                _store(d_tensors[direction.name], d_p)
+                d_read = rows.reverse(d_read) if direction.reverse else d_read
+                d_x = d_read if d_x is None else d_x + d_read
+                for name, d in zip(direction.state_names, d_first, strict=True):
+                    d_state[name] = rows.unsort(d)
+            input_mask = tape.input_masks[directions[0].level]
+            d_h = d_x if input_mask is None else d_x * input_mask
+        if tape.tokens is not None:
+            real = slice(None) if rows.real is None else rows.real[:, :, 0]
+            W_e = plan.tensors["embedding"]["W_e"]
+            D = W_e.shape[1]
+            d_W_e = embedding.backward(W_e, tape.tokens[real].ravel(), d_h[real].reshape(-1, D))
+            d_tensors["embedding"]["W_e"][...] = d_W_e
+        return Backward(gradient, np.ascontiguousarray(rows.unsort(d_h.swapaxes(0, 1))), d_state)
 
-    def step(self, plan: Plan, x: FloatArray, state: State) -> tuple[FloatArray, dict[str, FloatArray]]:
+    def step(self, plan: NumpyPlan, x: FloatArray, state: State) -> tuple[FloatArray, dict[str, FloatArray]]:
+        if plan.specification.vocabulary_size is not None:
+            x = embedding.forward(plan.tensors["embedding"]["W_e"], x[:, 0])
         next_state = {}
-        h = x
-        for index, layer in enumerate(plan.specification.layers):
-            before = [state[f"layer{index}.{name}"] for name in layer.states]
-            h = CELLS[layer.cell].step(_layer(plan, index), h, *before, **layer.options)
-            next_state[f"layer{index}.h"] = h
-        a = readout.forward(_readout(plan), h)
+        for direction in plan.specification.directions:
+            before = tuple(state[name] for name in direction.state_names)
+            after = CELLS[direction.layer.cell].step(plan.tensors[direction.name], x, before, **direction.layer.options)
+            next_state.update(zip(direction.state_names, after, strict=True))
+            x = after[0]
+        a = readout.forward(plan.tensors["readout"], x)
         return readout.OUTPUT_ACTIVATIONS[plan.specification.output_activation](a), next_state
 
 
-def _layer(plan: Plan, index: int) -> Tensors:
-    """The parameters of one layer by the names of the alphabet."""
-    views = plan.parameters.views
-    return {name: views[f"layer{index}.{name}"] for name in ("W_x", "W_h", "b_h")}
+def by_place(named: Tensors) -> dict[str, dict[str, FloatArray]]:
+    """Tensors by the place they belong to, and there by the names of the alphabet: ``["layer0.reverse"]["W_h"]``."""
+    places: dict[str, dict[str, FloatArray]] = {}
+    for full_name, values in named.items():
+        place, symbol = full_name.rsplit(".", 1)
+        places.setdefault(place, {})[symbol] = values
+    return places
 
 
-def _readout(plan: Plan) -> Tensors:
-    views = plan.parameters.views
-    return {"W_y": views["readout.W_y"], "b_y": views["readout.b_y"]}
-
-
-def _store(d_named: dict[str, FloatArray], prefix: str, d_p: Tensors) -> None:
+def _store(d_tensors: dict[str, FloatArray], d_p: Tensors) -> None:
     for name, values in d_p.items():
-        d_named[f"{prefix}.{name}"][...] = values
+        d_tensors[name][...] = values
 
 
-def _unsort(rows: FloatArray, order: IndexArray) -> FloatArray:
-    """Rows sorted by length, back in the order in which their sequences came."""
-    original = np.empty_like(rows, order="C")
-    original[order] = rows
-    return original
+def _rows(batch: Batch, bidirectional: bool) -> Rows:
+    N, T = len(batch), batch.steps
+    if batch.unpadded:
+        return Rows(None, batch.lengths, [N] * T, None, None)
+    order = np.argsort(-batch.lengths, kind="stable")
+    lengths = batch.lengths[order]
+    steps = np.arange(T)[:, None]  # (T, 1)
+    inside = steps < lengths
+    mirrored = np.where(inside, lengths - 1 - steps, steps) if bidirectional else None
+    return Rows(order, lengths, active_rows(lengths, T), inside[:, :, None], mirrored)
 
 
-def _without_padding(d_a: FloatArray, active: Sequence[int]) -> FloatArray:
-    """(T, N, O) with zeros past each sequence's end, whatever stood there."""
-    real = np.arange(d_a.shape[1]) < np.asarray(active)[:, None]  # (T, N)
-    return np.where(real[:, :, None], d_a, 0)
+def _inputs(plan: NumpyPlan, batch: Batch, rows: Rows) -> tuple[FloatArray, IndexArray | None]:
+    """Features (T, N, D), and the tokens (T, N) that they come from, if they do."""
+    sorted_batch = batch if rows.order is None else Batch(batch.array, batch.starts[rows.order], rows.lengths, batch.steps)
+    values = sorted_batch.time_major()
+    if plan.specification.vocabulary_size is None:
+        return values, None
+    tokens: IndexArray = values[:, :, 0]  # type: ignore[assignment]  # arrays of tokens hold integers
+    return embedding.forward(plan.tensors["embedding"]["W_e"], tokens), tokens
+
+
+def _input_mask(
+    specification: NetworkSpecification, direction: Direction, dropout: Dropout | None, x: FloatArray, rows: Rows
+) -> FloatArray | None:
+    """What the inputs of a layer are multiplied with, (T or 1, N, D): one new mask per step, one for all steps, or both."""
+    if dropout is None:
+        return None
+    T, _, units = x.shape
+    level, found = direction.level, None
+    if specification.dropout and level > 0:
+        steps = np.arange(T)[:, None]
+        found = masks.mask(dropout, level, masks.BETWEEN_LAYERS, steps, units, specification.dropout, x.dtype)
+    if direction.layer.input_dropout:
+        probability = direction.layer.input_dropout
+        same = masks.mask(dropout, level, masks.INPUT, EVERY_STEP, units, probability, x.dtype)
+        found = same if found is None else found * same
+    return found
+
+
+def _state_mask(direction: Direction, dropout: Dropout | None, dtype: np.dtype[np.floating]) -> FloatArray | None:
+    """What the recurrent state is multiplied with inside products (N, H)."""
+    layer = direction.layer
+    if dropout is None or not layer.recurrent_dropout:
+        return None
+    kind = masks.RECURRENT_REVERSE if direction.reverse else masks.RECURRENT
+    return masks.mask(dropout, direction.level, kind, EVERY_STEP, layer.hidden_size, layer.recurrent_dropout, dtype)[0]
+
+
+EVERY_STEP = np.zeros((1, 1), np.int64)
+
+
+def _seen(specification: NetworkSpecification, rows: Rows, h: FloatArray, last: list[FloatArray]) -> FloatArray:
+    """What the readout reads: every state, the last states of all directions, or the mean over real steps."""
+    if specification.readout == "every":
+        return h
+    if specification.readout == "last":
+        return last[0] if len(last) == 1 else np.concatenate(last, axis=1)
+    return readout.mean_over_time(rows.without_padding(h), rows.lengths.astype(h.dtype))
+
+
+def _d_seen(plan: NumpyPlan, rows: Rows, d: FloatArray, d_last: dict[str, FloatArray]) -> FloatArray:
+    """The gradient by what the readout read, turned into one by every state (T, N, H); adds to d_last where those were read."""
+    if plan.specification.readout == "every":
+        return d
+    T, N = len(rows.active), len(rows.lengths)
+    if plan.specification.readout == "mean":
+        real = np.ones((T, N, 1), np.bool_) if rows.real is None else rows.real
+        return readout.d_mean_over_time(d, rows.lengths.astype(d.dtype), real)
+    top = plan.levels[-1]
+    for direction, own in zip(top, np.split(d, len(top), axis=1), strict=True):
+        name = direction.state_names[0]
+        d_last[name] = d_last[name] + own
+    return np.zeros((T, N, d.shape[1]), d.dtype)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from rnn_from_scratch.forecasting.baselines import naive, usual_change
 from rnn_from_scratch.forecasting.windows import windows
 from rnn_from_scratch.network import Network
-from rnn_from_scratch.specification import Elman
+from rnn_from_scratch.layers import Elman
 
 __all__ = ["Configuration", "Forecaster", "Inputs", "base_and_features", "train"]
 

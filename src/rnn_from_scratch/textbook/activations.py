@@ -14,30 +14,39 @@ from rnn_from_scratch.alphabet import FloatArray
 
 __all__ = ["ACTIVATIONS", "Activation", "linear", "relu", "sigmoid", "softmax", "tanh"]
 
+LARGEST = {"f": 88.0, "d": 709.0}
+"""Where eˣ is still finite, by dtype."""
 
-def tanh(a: FloatArray) -> FloatArray:
+
+def tanh(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """The hyperbolic tangent."""
-    return np.tanh(a)
+    return np.tanh(a, out)
 
 
-def sigmoid(a: FloatArray) -> FloatArray:
+def sigmoid(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """σ(a) = 1 / (1 + e⁻ᵃ), without overflow and with correct digits in both tails.
 
-    >>> sigmoid(np.array([-1e4, -50.0, 0.0, 1e4]))
-    array([0.00000000e+00, 1.92874985e-22, 5.00000000e-01, 1.00000000e+00])
+    >>> sigmoid(np.array([-50.0, 0.0, 1e4]))
+    array([1.92874985e-22, 5.00000000e-01, 1.00000000e+00])
     """
-    e = np.exp(-np.abs(a))  # in (0, 1]: cannot overflow
-    return np.where(a >= 0, 1, e) / (1 + e)  # type: ignore[no-any-return]
+    e = np.negative(a, out)
+    np.minimum(e, LARGEST[e.dtype.char], out=e)  # beyond it eˣ would overflow, and σ is as good as zero
+    np.exp(e, out=e)
+    e += 1
+    return np.reciprocal(e, out=e)
 
 
-def relu(a: FloatArray) -> FloatArray:
+def relu(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """max(a, 0)."""
-    return np.maximum(a, 0)
+    return np.maximum(a, 0, out)
 
 
-def linear(a: FloatArray) -> FloatArray:
+def linear(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """a itself."""
-    return a
+    if out is None or out is a:
+        return a
+    out[...] = a
+    return out
 
 
 def softmax(a: FloatArray) -> FloatArray:
@@ -51,9 +60,9 @@ def softmax(a: FloatArray) -> FloatArray:
 
 
 class Activation(NamedTuple):
-    """A function and its slope; `slope` takes the function's value h, not its argument."""
+    """A function, with an array to write to as its second argument, and its slope, which takes the function's value h."""
 
-    value: Callable[[FloatArray], FloatArray]
+    value: Callable[[FloatArray, FloatArray | None], FloatArray]
     slope: Callable[[FloatArray], FloatArray]
 
 

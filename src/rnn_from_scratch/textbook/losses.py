@@ -1,13 +1,19 @@
 """Losses: their value, and their exact gradient by the pre-activation of the output.
 
-Every loss is ``Σ w ℓ / Σ w`` over rows (one row for each real step that has a target). mse and binary cross-entropy average
-over the outputs of a row, categorical cross-entropy sums over its classes::
+Every loss is ``Σ w ℓ / Σ w`` over rows (one row for each real step that has a target). Categorical cross-entropy sums over the
+classes of a row, all others average over its outputs::
 
     mse                ℓ = 1/O Σ_o (y_o − t_o)²
+    mae                ℓ = 1/O Σ_o |y_o − t_o|                        with slope 0 where y_o = t_o
+    huber              ℓ = 1/O Σ_o ½ e² where |e| ≤ δ, and δ (|e| − ½ δ) beyond, with e = y_o − t_o
     ce after sigmoid   ℓ = −1/O Σ_o (t_o log y_o + (1 − t_o) log(1 − y_o))
     ce after softmax   ℓ = −Σ_o t_o log y_o
 
 Cross-entropies are computed from the pre-activation a, never from log y, so that nothing overflows or loses its digits.
+
+References
+----------
+P. J. Huber, "Robust Estimation of a Location Parameter", Annals of Mathematical Statistics 35, 1964.
 """
 
 from __future__ import annotations
@@ -18,43 +24,71 @@ from rnn_from_scratch.alphabet import FloatArray
 from rnn_from_scratch.textbook.activations import sigmoid, softmax
 from rnn_from_scratch.textbook.readout import OUTPUT_ACTIVATIONS, d_preactivations
 
-__all__ = ["binary_cross_entropy", "categorical_cross_entropy", "loss_and_gradient", "mean_squared_error"]
+__all__ = [
+    "absolute_error",
+    "binary_cross_entropy",
+    "categorical_cross_entropy",
+    "huber_error",
+    "loss_and_gradient",
+    "squared_error",
+]
+
+Elements = tuple[FloatArray, FloatArray]
+"""The loss of every output, and its slope."""
 
 
-def mean_squared_error(output_activation: str, a: FloatArray, t: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Pre-activations a (M, O) and targets t (M, O) give ℓ of each row (M,) and its gradient by a (M, O)."""
-    y = OUTPUT_ACTIVATIONS[output_activation](a)
-    error = y - t
-    d_y = error * (2 / a.shape[1])
-    return (error * error).mean(axis=1), d_preactivations(output_activation, y, d_y)
+def squared_error(error: FloatArray, delta: float) -> Elements:
+    """e², 2 e."""
+    return error * error, 2 * error
 
 
-def binary_cross_entropy(a: FloatArray, t: FloatArray) -> tuple[FloatArray, FloatArray]:
+def absolute_error(error: FloatArray, delta: float) -> Elements:
+    """|e|, sign e."""
+    return np.abs(error), np.sign(error)
+
+
+def huber_error(error: FloatArray, delta: float) -> Elements:
+    """½ e² near zero, straight beyond ±δ.
+
+    >>> huber_error(np.array([-0.5, 3.0]), 1.0)
+    (array([0.125, 2.5  ]), array([-0.5,  1. ]))
+    """
+    near = np.clip(error, -delta, delta)
+    return near * (error - 0.5 * near), near
+
+
+ERRORS = {"mse": squared_error, "mae": absolute_error, "huber": huber_error}
+
+
+def binary_cross_entropy(a: FloatArray, t: FloatArray) -> Elements:
     """Outputs y = σ(a), each a yes or no of its own: −log y = log(1 + e⁻ᵃ), so ℓ = max(a, 0) − t a + log(1 + e^−|a|).
 
-    >>> loss, d_a = binary_cross_entropy(np.array([[-1e4]]), np.array([[1.0]]))
-    >>> loss, d_a
-    (array([10000.]), array([[-1.]]))
+    >>> binary_cross_entropy(np.array([[-1e4]]), np.array([[1.0]]))
+    (array([[10000.]]), array([[-1.]]))
     """
-    loss = np.maximum(a, 0) - t * a + np.log1p(np.exp(-np.abs(a)))
-    return loss.mean(axis=1), (sigmoid(a) - t) / a.shape[1]
+    return np.maximum(a, 0) - t * a + np.log1p(np.exp(-np.abs(a))), sigmoid(a) - t
 
 
-def categorical_cross_entropy(a: FloatArray, t: FloatArray) -> tuple[FloatArray, FloatArray]:
+def categorical_cross_entropy(a: FloatArray, t: FloatArray) -> Elements:
     """Outputs y = softmax(a), shares of one whole: log y_o = a_o − log Σ eᵃ.
 
     >>> loss, d_a = categorical_cross_entropy(np.array([[1e4, -1e4]]), np.array([[0.0, 1.0]]))
-    >>> loss, d_a
-    (array([20000.]), array([[ 1., -1.]]))
+    >>> float(loss.sum()), d_a
+    (20000.0, array([[ 1., -1.]]))
     """
     shifted = a - a.max(axis=1, keepdims=True)
     log_y = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     total = t.sum(axis=1, keepdims=True)  # 1 for a one-hot row
-    return -(t * log_y).sum(axis=1), softmax(a) * total - t
+    return -(t * log_y), softmax(a) * total - t
 
 
 def loss_and_gradient(
-    loss: str, output_activation: str, a: FloatArray, targets: FloatArray, weights: FloatArray
+    loss: str,
+    output_activation: str,
+    a: FloatArray,
+    targets: FloatArray,
+    weights: FloatArray,
+    huber_delta: float = 1.0,
 ) -> tuple[float, FloatArray]:
     """The loss over all rows and its gradient by the pre-activations.
 
@@ -66,6 +100,7 @@ def loss_and_gradient(
         Pre-activations and targets.
     weights : ndarray (M,)
         Weight of each row; their sum is positive.
+    huber_delta : float, default=1.0
 
     Returns
     -------
@@ -79,12 +114,17 @@ def loss_and_gradient(
     (4.0, array([[4.],
            [0.]]))
     """
-    if loss == "mse":
-        rows, d_a = mean_squared_error(output_activation, a, targets)
+    if loss in ERRORS:
+        y = OUTPUT_ACTIVATIONS[output_activation](a)
+        elements, d_y = ERRORS[loss](y - targets, huber_delta)
+        d_a = d_preactivations(output_activation, y, d_y)
     elif output_activation == "softmax":
-        rows, d_a = categorical_cross_entropy(a, targets)
+        elements, d_a = categorical_cross_entropy(a, targets)
     else:
-        rows, d_a = binary_cross_entropy(a, targets)
-    total = weights.sum(dtype=np.float64)
-    share = (weights / total).astype(a.dtype)
-    return float(np.dot(rows.astype(np.float64), weights) / total), d_a * share[:, None]
+        elements, d_a = binary_cross_entropy(a, targets)
+    wide = weights.astype(np.float64, copy=False)
+    total = float(wide.sum())
+    if output_activation != "softmax" or loss in ERRORS:
+        total *= a.shape[1]  # a mean over the outputs, not a sum
+    d_a *= (weights * (1 / total)).astype(a.dtype, copy=False)[:, None]
+    return float(np.dot(wide, elements.sum(axis=1, dtype=np.float64)) / total), d_a

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rnn_from_scratch.alphabet import FloatArray, Tensors
+import numpy as np
+
+from rnn_from_scratch.alphabet import BoolArray, FloatArray, Tensors
 from rnn_from_scratch.textbook.activations import linear, sigmoid, softmax
 
-__all__ = ["OUTPUT_ACTIVATIONS", "ReadoutGradient", "backward", "d_preactivations", "forward"]
+__all__ = ["OUTPUT_ACTIVATIONS", "ReadoutGradient", "backward", "d_mean_over_time", "d_preactivations", "forward", "mean_over_time"]
 
 OUTPUT_ACTIVATIONS = {"linear": linear, "sigmoid": sigmoid, "softmax": softmax}
 
@@ -25,14 +27,27 @@ class ReadoutGradient(NamedTuple):
 
 def forward(p: Tensors, h: FloatArray) -> FloatArray:
     """h (…, H) gives the pre-activations (…, O)."""
-    return h @ p["W_y"].T + p["b_y"]
+    a: FloatArray = np.dot(h.reshape(-1, h.shape[-1]), p["W_y"].T)
+    a += p["b_y"]
+    return a.reshape(*h.shape[:-1], a.shape[1])
 
 
 def backward(p: Tensors, h: FloatArray, d_a: FloatArray) -> ReadoutGradient:
     """d_a (…, O) by the pre-activations gives the gradients by W_y, b_y and h (…, H)."""
     rows = d_a.reshape(-1, d_a.shape[-1])  # (rows, O)
     d_p = {"W_y": rows.T @ h.reshape(-1, h.shape[-1]), "b_y": rows.sum(axis=0)}
-    return ReadoutGradient(d_p, d_a @ p["W_y"])
+    return ReadoutGradient(d_p, np.dot(d_a, p["W_y"]))
+
+
+def mean_over_time(h: FloatArray, lengths: FloatArray) -> FloatArray:
+    """h (T, N, H), zero past the end of each sequence, and lengths (N,) give the mean state of each (N, H)."""
+    total: FloatArray = h.sum(axis=0)
+    return total / lengths[:, None]
+
+
+def d_mean_over_time(d_h: FloatArray, lengths: FloatArray, real: BoolArray) -> FloatArray:
+    """d_h (N, H) by the means gives the gradient by every state (T, N, H); `real` (T, N, 1) is True at real steps."""
+    return d_h / lengths[:, None] * real
 
 
 def d_preactivations(output_activation: str, outputs: FloatArray, d_outputs: FloatArray) -> FloatArray:

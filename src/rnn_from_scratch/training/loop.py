@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import IndexArray
-from rnn_from_scratch.clipping import Clipping
-from rnn_from_scratch.engines.base import Engine, PlanType, UpdateReport, Updates
-from rnn_from_scratch.optimizers import Optimizer, OptimizerState
+from rnn_from_scratch.engines.base import Engine, PlanType, UpdateReport, UpdateRule, Updates
+from rnn_from_scratch.optimizers import OptimizerState
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch, Targets
 from rnn_from_scratch.training.history import History
@@ -45,8 +44,7 @@ class TrainingPlan:
     epochs: int
     batch_size: int
     learning_rate: float
-    optimizer: Optimizer
-    clipping: Clipping
+    rule: UpdateRule
     shuffle: bool = True
 
 
@@ -82,9 +80,9 @@ def train(
         epoch before.
     """
     parameters = plan.parameters
-    state = how.optimizer.init(len(parameters.vector), parameters.dtype)
+    state = how.rule.optimizer.init(len(parameters.vector), parameters.dtype)
     history = History()
-    epochs = _Epochs(data, how, generator)
+    epochs = _Epochs(data, how, generator, int(generator.integers(2**63)) if plan.specification.drops else 0)
     slices = _Slices(seconds_per_update=_guess(len(parameters.vector), data.inputs, how.batch_size))
     shares = _Shares(data.targets, epochs.boundaries)
     recent: list[float] = []
@@ -118,8 +116,11 @@ def train(
 class _Epochs:
     """Draws the order of sequences and cuts it into mini-batches, one epoch after the other."""
 
-    def __init__(self, data: TrainingData, how: TrainingPlan, generator: np.random.Generator) -> None:
-        self.data, self.how, self.generator = data, how, generator
+    def __init__(
+        self, data: TrainingData, how: TrainingPlan, generator: np.random.Generator, dropout_key: int
+    ) -> None:
+        self.data, self.how, self.generator, self.dropout_key = data, how, generator, dropout_key
+        self.drawn = 0
         self.N = len(data.inputs)
         self.generator_before = generator.bit_generator.state
         self.boundaries = np.append(np.arange(0, self.N, how.batch_size, dtype=np.int64), self.N)
@@ -135,7 +136,9 @@ class _Epochs:
         firsts = np.arange(count)[:, None] * self.N + self.boundaries[:-1]  # (count, updates)
         boundaries = np.append(firsts, count * self.N)
         rates = np.full(count * self.updates, self.how.learning_rate)
-        return Updates(self.data.inputs, self.data.targets, order, boundaries, rates)
+        epochs = np.repeat(np.arange(self.drawn, self.drawn + count), self.updates)
+        self.drawn += count
+        return Updates(self.data.inputs, self.data.targets, order, boundaries, rates, self.dropout_key, epochs)
 
     def return_to(self, good: int) -> None:
         """Put the generator where it was after the first `good` of the last epochs drawn, however many those were."""
@@ -218,7 +221,7 @@ class _Slices:
         while first < len(whole):
             last = min(first + self.updates, len(whole))
             start = time.perf_counter()
-            report = engine.train_updates(plan, _part(whole, first, last), how.optimizer, state, how.clipping)
+            report = engine.train_updates(plan, _part(whole, first, last), how.rule, state)
             self._adapt(last - first, time.perf_counter() - start)
             reports.append(report)
             if report.applied < last - first:
@@ -246,7 +249,8 @@ def _part(whole: Updates, first: int, last: int) -> Updates:
     if first == 0 and last == len(whole):
         return whole
     boundaries = whole.boundaries[first : last + 1]
-    return Updates(whole.inputs, whole.targets, whole.order, boundaries, whole.learning_rates[first:last])
+    rates, epochs = whole.learning_rates[first:last], whole.epochs[first:last]
+    return Updates(whole.inputs, whole.targets, whole.order, boundaries, rates, whole.dropout_key, epochs)
 
 
 def _non_finite_message(epoch: int, epochs: int, report: UpdateReport, recent: list[float]) -> str:
