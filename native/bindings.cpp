@@ -70,23 +70,108 @@ void check_rows(const Index* starts, const Index* lengths, const Index* order, I
   }
 }
 
-template <class Real> class BoundPlan {
- public:
-  BoundPlan(const std::vector<std::tuple<int, Index, Index>>& layers, Index outputs, int readout, int output_activation,
-            int loss, const Out<Real>& parameters)
-      : parameters_(parameters) {
-    if (layers.empty() || outputs < 1 || outputs > most_units) refuse("a network must have layers and outputs.");
-    std::vector<rnn::LayerShape> shapes;
-    for (const auto& [activation, inputs, hidden] : layers) {
-      const Index expected = shapes.empty() ? inputs : shapes.back().hidden;
-      if (inputs < 1 || hidden < 1 || inputs != expected || inputs > most_units || hidden > most_units) {
-        refuse("a layer must read what the one below it gives.");
-      }
-      shapes.push_back({word(activation, rnn::Activation::linear, "activation"), inputs, hidden});
+double fraction(double value, const char* name) {
+  if (!(value >= 0 && value < 1)) refuse(std::string(name) + " must be in [0, 1). Got " + std::to_string(value) + ".");
+  return value;
+}
+
+constexpr Index most_units = Index(1) << 24;  // products of two sizes stay far from overflowing
+
+Index size(Index value, const char* name, Index least = 1) {
+  if (value < least || value > most_units) refuse(std::string(name) + " must be a possible size. Got " + std::to_string(value) + ".");
+  return value;
+}
+
+// (cell, activation, inputs, hidden, level, reverse, learned_state, input_dropout, recurrent_dropout) of each direction.
+using LayerWords = std::tuple<int, int, Index, Index, Index, bool, bool, double, double>;
+
+rnn::LayerShape layer_shape(const LayerWords& words) {
+  const auto& [cell, activation, inputs, hidden, level, reverse, learned_state, input_dropout, recurrent_dropout] = words;
+  return {word(cell, rnn::Cell::lstm, "cell"),
+          word(activation, rnn::Activation::linear, "activation"),
+          size(inputs, "inputs"),
+          size(hidden, "hidden"),
+          level,
+          reverse,
+          learned_state,
+          fraction(input_dropout, "input_dropout"),
+          fraction(recurrent_dropout, "recurrent_dropout")};
+}
+
+// Each level reads what the one below gives; a reverse direction follows its twin.
+void check_stack(const std::vector<rnn::LayerShape>& layers, Index inputs) {
+  if (layers.empty()) refuse("a network must have layers.");
+  Index level = -1, reads = inputs, gives = 0;
+  for (const rnn::LayerShape& layer : layers) {
+    const rnn::LayerShape* twin = layer.reverse && &layer != layers.data() ? &layer - 1 : nullptr;
+    if (layer.reverse && !(twin && !twin->reverse && twin->level == layer.level && twin->hidden == layer.hidden)) {
+      refuse("a reverse direction must follow its twin.");
     }
-    auto description = std::make_unique<rnn::NetworkDescription>(
-        std::move(shapes), std::get<1>(layers.front()), outputs, word(readout, rnn::Readout::last, "readout"),
-        word(output_activation, rnn::OutputActivation::softmax, "output_activation"), word(loss, rnn::Loss::ce, "loss"));
+    if (!layer.reverse) {
+      if (level >= 0) reads = gives;
+      ++level;
+      gives = 0;
+    }
+    gives += layer.hidden;
+    if (layer.level != level || layer.inputs != reads) refuse("a layer must read what the one below it gives.");
+  }
+}
+
+template <class Real> class BoundPlan {
+  // Rows of features, tokens, starts and lengths; of features and tokens one is empty.
+  using InputArrays = std::tuple<In<Real>, In<Index>, In<Index>, In<Index>>;
+
+  // The inputs of a call, positions copied and everything checked.
+  struct OwnInputs {
+    std::vector<Index> starts, lengths;
+    rnn::Sequences<Real> rows;
+    const Index* tokens;
+    Index row_count, vocabulary;
+
+    OwnInputs(const InputArrays& arrays, const rnn::NetworkShape& shape)
+        : starts(copied(std::get<2>(arrays), "starts", first_axis(std::get<2>(arrays)))),
+          lengths(copied(std::get<3>(arrays), "lengths", sequences())), vocabulary(shape.vocabulary) {
+      const auto& [features, all_tokens, unused_starts, unused_lengths] = arrays;
+      row_count = vocabulary ? first_axis(all_tokens) : first_axis(features);
+      rows = {checked(features, "array", {vocabulary ? 0 : row_count, shape.inputs}), starts.data(), shape.inputs};
+      const Index* tokens_data = checked(all_tokens, "tokens", {vocabulary ? row_count : 0});
+      tokens = vocabulary ? tokens_data : nullptr;
+    }
+    OwnInputs(const OwnInputs&) = delete;  // rows points into starts
+    Index sequences() const { return Index(starts.size()); }
+
+    // Every step of the chosen sequences lies inside the arrays, and is a token of the vocabulary.
+    void check(const Index* order, Index count) const {
+      check_rows(starts.data(), lengths.data(), order, count, sequences(), row_count, "array");
+      for (Index i = 0; tokens && i < count; ++i) {
+        const Index n = order ? order[i] : i;
+        for (Index t = 0; t < lengths[std::size_t(n)]; ++t) {
+          const Index token = tokens[starts[std::size_t(n)] + t];
+          if (token < 0 || token >= vocabulary) refuse("tokens must lie in the vocabulary. Got " + std::to_string(token) + ".");
+        }
+      }
+    }
+  };
+
+ public:
+  BoundPlan(const std::vector<LayerWords>& layers, Index inputs, Index outputs, Index vocabulary,
+            const std::tuple<int, int, int>& words, double huber_delta, double dropout, const Out<Real>& parameters)
+      : parameters_(parameters) {
+    std::vector<rnn::LayerShape> shapes;
+    for (const LayerWords& layer : layers) shapes.push_back(layer_shape(layer));
+    check_stack(shapes, size(inputs, "inputs"));
+    if (!(huber_delta > 0)) refuse("huber_delta must be positive.");
+    const auto& [readout, output_activation, loss] = words;
+    rnn::NetworkShape shape{};
+    shape.inputs = inputs;
+    shape.outputs = size(outputs, "outputs");
+    shape.vocabulary = size(vocabulary, "vocabulary", 0);
+    shape.readout = word(readout, rnn::Readout::mean, "readout");
+    shape.output_activation = word(output_activation, rnn::OutputActivation::softmax, "output_activation");
+    shape.loss = word(loss, rnn::Loss::huber, "loss");
+    shape.huber_delta = huber_delta;
+    shape.dropout = fraction(dropout, "dropout");
+    auto description = std::make_unique<rnn::NetworkDescription>(std::move(shapes), shape);
     Real* data = checked(parameters_, "parameters", {description->shape.parameter_count()});
     plan_ = std::make_unique<rnn::Plan<Real>>(std::move(description), rnn::chosen_kernels<Real>(), data);
   }
@@ -96,19 +181,23 @@ template <class Real> class BoundPlan {
     plan_->refresh();
   }
 
-  std::unique_ptr<rnn::Tape<Real>> forward(const In<Real>& array, const In<Index>& starts, const In<Index>& lengths,
-                                           Index steps, const In<Real>& state, const Out<Real>& outputs,
-                                           const Out<Real>& preactivations, const Out<Real>& final_state, bool keep_tape) {
+  std::unique_ptr<rnn::Tape<Real>> forward(const InputArrays& inputs, Index steps,
+                                           const std::tuple<std::uint64_t, std::uint64_t, In<Index>>& dropout,
+                                           const In<Real>& state, const Out<Real>& outputs, const Out<Real>& preactivations,
+                                           const Out<Real>& final_state, bool keep_tape) {
     const rnn::NetworkShape& shape = plan_->shape();
-    const Index N = first_axis(starts), rows = first_axis(array);
+    const OwnInputs own(inputs, shape);
+    const Index N = own.sequences();
     if (N < 1) refuse("starts must hold at least one sequence. Got none.");
-    const std::vector<Index> own_starts = copied(starts, "starts", N), own_lengths = copied(lengths, "lengths", N);
-    const rnn::Run<Real> run{{checked(array, "array", {rows, shape.inputs}), own_starts.data(), shape.inputs},
-                             own_lengths.data(), N, steps};
-    check_rows(run.inputs.starts, run.lengths, nullptr, N, N, rows, "array");
-    for (Index n = 0; n < N; ++n) {
-      if (run.lengths[n] > steps) refuse("lengths must not exceed the steps of the outputs.");
+    own.check(nullptr, N);
+    for (Index length : own.lengths) {
+      if (length > steps) refuse("lengths must not exceed the steps of the outputs.");
     }
+    const auto& [key, epoch, names] = dropout;
+    const bool masked = first_axis(names) > 0;
+    const std::vector<Index> own_names = copied(names, "names of sequences", masked ? N : 0);
+    const rnn::Dropout masks{key, epoch, own_names.data()};
+    const rnn::Run<Real> run{{own.rows, own.tokens, masked ? &masks : nullptr}, own.lengths.data(), N, steps};
     const Real* state_data = checked(state, "state", {N, shape.state_size});
     const rnn::ForwardResult<Real> result{readout_shaped(outputs, "outputs", N, steps),
                                           readout_shaped(preactivations, "preactivations", N, steps),
@@ -127,32 +216,37 @@ template <class Real> class BoundPlan {
     const bool every = shape.readout == rnn::Readout::every;
     const rnn::Padded<const Real> d_a{readout_shaped(d_preactivations, "d_preactivations", N, steps), every ? steps : 1};
     const Real* d_final = checked(d_final_state, "d_final_state", {N, shape.state_size});
-    Real* g = checked(gradient, "gradient", {shape.parameter_count()});
-    const rnn::Padded<Real> d_x{checked(d_inputs, "d_inputs", {N, steps, shape.inputs}), steps};
-    Real* d_s = checked(d_state, "d_state", {N, shape.state_size});
+    const rnn::Gradients<Real> into{checked(gradient, "gradient", {shape.parameter_count()}),
+                                    {checked(d_inputs, "d_inputs", {N, steps, shape.inputs}), steps},
+                                    checked(d_state, "d_state", {N, shape.state_size}),
+                                    false};
     const nb::gil_scoped_release unlocked;
-    plan_->backward(tape, d_a, d_final, g, d_x, d_s);
+    plan_->backward(tape, d_a, d_final, into);
   }
 
   std::tuple<Index, Index> train_updates(
-      const std::tuple<In<Real>, In<Index>, In<Index>>& inputs, const std::tuple<In<Real>, In<Index>, In<Real>>& targets,
-      const std::tuple<In<Index>, In<Index>, In<double>>& updates,
+      const InputArrays& inputs, const std::tuple<In<Real>, In<Index>, In<Real>>& targets,
+      const std::tuple<In<Index>, In<Index>, In<double>, In<Index>>& updates, std::uint64_t dropout_key,
       const std::tuple<int, double, double, double, Out<Real>, Out<Real>, Out<Index>>& optimizer,
-      const std::tuple<int, double>& clipping, const std::tuple<Out<double>, Out<double>, Out<bool>>& report) {
+      const std::tuple<double, In<bool>>& regularization, const std::tuple<int, double>& clipping,
+      const std::tuple<Out<double>, Out<double>, Out<bool>>& report) {
     const rnn::NetworkShape& shape = plan_->shape();
-    const auto& [array, starts, lengths] = inputs;
     const auto& [target_array, target_starts, weights] = targets;
-    const auto& [order, boundaries, rates] = updates;
+    const auto& [order, boundaries, rates, epochs] = updates;
     const auto& [kind, beta1, beta2, epsilon, m, v, count] = optimizer;
     const auto& [losses, norms, clipped] = report;
-    const Index rows = first_axis(array), N = first_axis(starts), M = first_axis(order), U = first_axis(rates);
+    const OwnInputs own(inputs, shape);
+    const Index N = own.sequences(), M = first_axis(order), U = first_axis(rates);
     const Index target_rows = first_axis(target_array), P = shape.parameter_count();
     rnn::Training<Real> training{};
-    const std::vector<Index> own_starts = copied(starts, "starts", N), own_lengths = copied(lengths, "lengths", N),
-                             own_target_starts = copied(target_starts, "target starts", N),
-                             own_order = copied(order, "order", M), own_boundaries = copied(boundaries, "boundaries", U + 1);
-    training.inputs = {checked(array, "array", {rows, shape.inputs}), own_starts.data(), shape.inputs};
-    training.lengths = own_lengths.data();
+    const std::vector<Index> own_target_starts = copied(target_starts, "target starts", N),
+                             own_order = copied(order, "order", M), own_boundaries = copied(boundaries, "boundaries", U + 1),
+                             own_epochs = copied(epochs, "epochs", U);
+    training.inputs = {own.rows, own.tokens, nullptr};
+    training.lengths = own.lengths.data();
+    training.dropout_key = dropout_key;
+    training.epochs = own_epochs.data();
+    training.regularization = {std::get<0>(regularization), checked(std::get<1>(regularization), "frozen", {shape.tensor_count})};
     training.targets = {{checked(target_array, "targets", {target_rows, shape.outputs}), own_target_starts.data(), shape.outputs},
                         checked(weights, "weights", {target_rows})};
     training.order = own_order.data();
@@ -172,7 +266,7 @@ template <class Real> class BoundPlan {
     if (U > 0) {
       const Index first = training.boundaries[0], seen = training.boundaries[U] - first;
       const bool every = shape.readout == rnn::Readout::every;
-      check_rows(training.inputs.starts, training.lengths, training.order + first, seen, N, rows, "array");
+      own.check(training.order + first, seen);
       check_rows(training.targets.rows.starts, every ? training.lengths : nullptr, training.order + first, seen, N,
                  target_rows, "targets");
     }
@@ -183,8 +277,6 @@ template <class Real> class BoundPlan {
   }
 
  private:
-  static constexpr Index most_units = Index(1) << 24;  // products of two sizes stay far from overflowing
-
   template <class Array> auto* readout_shaped(const Array& array, const char* name, Index N, Index steps) {
     const rnn::NetworkShape& shape = plan_->shape();
     if (shape.readout == rnn::Readout::every) return checked(array, name, {N, steps, shape.outputs});
@@ -199,19 +291,20 @@ template <class Real> void bind(nb::module_& module, const char* plan_name, cons
   using Bound = BoundPlan<Real>;
   nb::class_<rnn::Tape<Real>>(module, tape_name);
   nb::class_<Bound>(module, plan_name)
-      .def(nb::init<const std::vector<std::tuple<int, Index, Index>>&, Index, int, int, int, const Out<Real>&>(),
-           nb::arg("layers"), nb::arg("outputs"), nb::arg("readout"), nb::arg("output_activation"), nb::arg("loss"),
-           nb::arg("parameters").noconvert())
+      .def(nb::init<const std::vector<LayerWords>&, Index, Index, Index, const std::tuple<int, int, int>&, double, double,
+                    const Out<Real>&>(),
+           nb::arg("layers"), nb::arg("inputs"), nb::arg("outputs"), nb::arg("vocabulary"), nb::arg("words"),
+           nb::arg("huber_delta"), nb::arg("dropout"), nb::arg("parameters").noconvert())
       .def("refresh", &Bound::refresh)
-      .def("forward", &Bound::forward, nb::arg("array").noconvert(), nb::arg("starts").noconvert(),
-           nb::arg("lengths").noconvert(), nb::arg("steps"), nb::arg("state").noconvert(), nb::arg("outputs").noconvert(),
-           nb::arg("preactivations").noconvert(), nb::arg("final_state").noconvert(), nb::arg("keep_tape"))
+      .def("forward", &Bound::forward, nb::arg("inputs").noconvert(), nb::arg("steps"), nb::arg("dropout").noconvert(),
+           nb::arg("state").noconvert(), nb::arg("outputs").noconvert(), nb::arg("preactivations").noconvert(),
+           nb::arg("final_state").noconvert(), nb::arg("keep_tape"))
       .def("backward", &Bound::backward, nb::arg("tape"), nb::arg("steps"), nb::arg("d_preactivations").noconvert(),
            nb::arg("d_final_state").noconvert(), nb::arg("gradient").noconvert(), nb::arg("d_inputs").noconvert(),
            nb::arg("d_state").noconvert())
       .def("train_updates", &Bound::train_updates, nb::arg("inputs").noconvert(), nb::arg("targets").noconvert(),
-           nb::arg("updates").noconvert(), nb::arg("optimizer").noconvert(), nb::arg("clipping").noconvert(),
-           nb::arg("report").noconvert());
+           nb::arg("updates").noconvert(), nb::arg("dropout_key"), nb::arg("optimizer").noconvert(),
+           nb::arg("regularization").noconvert(), nb::arg("clipping").noconvert(), nb::arg("report").noconvert());
 }
 
 }  // namespace

@@ -19,6 +19,10 @@ template <class Real> struct Operands {
 
 template <class Real> constexpr Operands<Real> no_operands{nullptr, 0, 0, nullptr, 0, 0};
 
+template <bool VALUE> struct Bool {
+  static constexpr bool value = VALUE;
+};
+
 // Adds one pair of operands to a tile. SPLIT chains of sums run side by side where the tile alone has too few of them to
 // hide the latency of a fused multiply-add.
 template <int ROWS, int VECTORS, int SPLIT, class Real>
@@ -122,7 +126,7 @@ void tiles_of_rows(Index row, const Parts& vectors, const Operands<Real>& first,
 
 // epilogue(row, column, sums) for every row < rows and every vector of columns < columns, which is a multiple of the lanes.
 template <class Real, class Epilogue>
-inline void product(Index rows, Index columns, const Operands<Real>& first, const Operands<Real>& second,
+__attribute__((noinline)) void product(Index rows, Index columns, const Operands<Real>& first, const Operands<Real>& second,
                     const Epilogue& epilogue) {
   if (rows == 1) return single_row<Real>(0, columns, first, second, epilogue);
   const Parts heights(rows, most_rows), vectors(columns / lanes<Real>, most_vectors);
@@ -148,14 +152,13 @@ template <class Real> struct IntoPadded {
   void operator()(Index row, Index column, Vector<Real> sum) const { store(to + row * width + column, sum); }
 };
 
-// Rows that are `width` apart, of which only the first `count` numbers are wanted, in another order.
+// Rows that are `width` apart, of which only the first `count` numbers are wanted.
 template <class Real> struct IntoRows {
   Real* to;
   Index width, count;
-  const Index* order;  // or null: as they come
 
   void operator()(Index row, Index column, Vector<Real> sum) const {
-    store_some(to + (order ? order[row] : row) * width + column, sum, count - column);
+    store_some(to + row * width + column, sum, count - column);
   }
 };
 

@@ -47,20 +47,43 @@ template <class Real> void output_row(OutputActivation activation, Index O, cons
 
 // The losses below give a row's sum over the outputs, and its gradient by a; the caller averages and weighs.
 
-// Σ (y − t)²
-template <OutputActivation ACTIVATION> struct SquaredError {
-  template <class Real> static double row(Index O, const Real* a, const Real* t, Real* d_a) {
+// Losses of single outputs by their error e = y − t: value and slope.
+struct Squared {
+  static double value(double e, double) { return e * e; }
+  template <class Real> static Real slope(Real e, Real) { return 2 * e; }
+};
+
+struct Absolute {
+  static double value(double e, double) { return e < 0 ? -e : e; }
+  template <class Real> static Real slope(Real e, Real) { return e != e ? e : Real((e > 0) - (e < 0)); }
+};
+
+struct Huber {  // ½ e² near zero, straight beyond ±δ
+  template <class Real> static Real slope(Real e, Real delta) { return e > delta ? delta : e < -delta ? -delta : e; }
+  static double value(double e, double delta) {
+    const double near = slope(e, delta);
+    return near * (e - 0.5 * near);
+  }
+};
+
+// Σ of one of these over the outputs of a row.
+template <class Error, OutputActivation ACTIVATION> struct OutputError {
+  double delta;
+
+  template <class Real> double row(Index O, const Real* a, const Real* t, Real* d_a) const {
     activate_row<ACTIVATION>(O, a, d_a);  // y, turned into the gradient in place
     double loss = 0;
     Real along = 0;  // softmax: Σ d_y ⊙ y
     for (Index o = 0; o < O; ++o) {
-      const Real y = d_a[o], error = y - t[o], d_y = 2 * error;
-      loss += double(error) * double(error);
+      const Real y = d_a[o], error = y - t[o], d_y = Error::slope(error, Real(delta));
+      loss += Error::value(double(error), delta);
       along += d_y * y;
       if constexpr (ACTIVATION == OutputActivation::sigmoid) d_a[o] = d_y * y * (1 - y);
       if constexpr (ACTIVATION == OutputActivation::linear) d_a[o] = d_y;
     }
-    for (Index o = 0; ACTIVATION == OutputActivation::softmax && o < O; ++o) d_a[o] *= 2 * (d_a[o] - t[o]) - along;
+    for (Index o = 0; ACTIVATION == OutputActivation::softmax && o < O; ++o) {
+      d_a[o] *= Error::slope(d_a[o] - t[o], Real(delta)) - along;
+    }
     return loss;
   }
 };
@@ -94,13 +117,24 @@ struct CategoricalCrossEntropy {
   }
 };
 
+template <class Error, class Run> double with_output(OutputActivation activation, double delta, const Run& run) {
+  switch (activation) {
+    case OutputActivation::sigmoid: return run(OutputError<Error, OutputActivation::sigmoid>{delta});
+    case OutputActivation::softmax: return run(OutputError<Error, OutputActivation::softmax>{delta});
+    default: return run(OutputError<Error, OutputActivation::linear>{delta});
+  }
+}
+
 // Calls run(loss) with the loss of a network as a type.
-template <class Run> double with_loss(Loss loss, OutputActivation activation, const Run& run) {
-  const bool softmax = activation == OutputActivation::softmax;
-  if (loss == Loss::ce) return softmax ? run(CategoricalCrossEntropy{}) : run(BinaryCrossEntropy{});
-  if (softmax) return run(SquaredError<OutputActivation::softmax>{});
-  if (activation == OutputActivation::sigmoid) return run(SquaredError<OutputActivation::sigmoid>{});
-  return run(SquaredError<OutputActivation::linear>{});
+template <class Run> double with_loss(const rnn::NetworkShape& shape, const Run& run) {
+  const OutputActivation activation = shape.output_activation;
+  switch (shape.loss) {
+    case Loss::ce:
+      return activation == OutputActivation::softmax ? run(CategoricalCrossEntropy{}) : run(BinaryCrossEntropy{});
+    case Loss::mae: return with_output<Absolute>(activation, 0, run);
+    case Loss::huber: return with_output<Huber>(activation, shape.huber_delta, run);
+    default: return with_output<Squared>(activation, 0, run);
+  }
 }
 
 }  // namespace

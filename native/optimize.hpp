@@ -32,6 +32,23 @@ template <class Real> void scale(Real* values, Index count, Real factor) {
   for (Index i = 0; i < count; ++i) values[i] *= factor;
 }
 
+template <class Real>
+double regularize(const NetworkShape& shape, const rnn::Regularization& rule, const Real* parameters, Real* gradient) {
+  double squares = 0;
+  for (Index i = 0; i < shape.tensor_count; ++i) {
+    const Index first = shape.tensor_boundaries[i], count = shape.tensor_boundaries[i + 1] - first;
+    const Real *W = parameters + first, strength = Real(rule.penalty);
+    Real* d_W = gradient + first;
+    if (rule.penalty > 0 && shape.matrices[i]) {
+      squares += sum_of_squares(W, count);
+#pragma omp simd
+      for (Index k = 0; k < count; ++k) d_W[k] += strength * W[k];
+    }
+    for (Index k = 0; rule.frozen[i] && k < count; ++k) d_W[k] = 0;
+  }
+  return 0.5 * rule.penalty * squares;
+}
+
 template <class Real> GradientSize clip(const NetworkShape& shape, ClippingRule rule, Real* gradient) {
   GradientSize size{std::sqrt(sum_of_squares(gradient, shape.parameter_count())), false};
   for (Index i = 0; rule.kind == ClippingKind::tensor_norm && i < shape.tensor_count; ++i) {

@@ -29,11 +29,13 @@ void Schedule::build(const Index* lengths, const Index* chosen, Index sequences)
 void Schedule::lay_out(const Index* lengths) {
   const Index sequences = Index(order_.size());
   steps_ = lengths[order_[0]];
+  lengths_.resize(std::size_t(sequences));
+  std::transform(order_.begin(), order_.end(), lengths_.begin(), [&](Index n) { return lengths[n]; });
   active_.assign(std::size_t(steps_) + 1, 0);
   block_.assign(std::size_t(steps_) + 2, 0);
   Index running = sequences;
   for (Index t = 0; t < steps_; ++t) {
-    while (lengths[order_[std::size_t(running - 1)]] <= t) --running;
+    while (lengths_[std::size_t(running - 1)] <= t) --running;
     active_[std::size_t(t)] = running;
   }
   block_[1] = sequences;
@@ -41,24 +43,57 @@ void Schedule::lay_out(const Index* lengths) {
 }
 
 Timetable Schedule::timetable() const {
-  return {Index(order_.size()), steps_, order_.data(), active_.data(), block_.data()};
+  return {Index(order_.size()), steps_, order_.data(), lengths_.data(), active_.data(), block_.data()};
 }
 
-NetworkDescription::NetworkDescription(std::vector<LayerShape> layers_, Index inputs, Index outputs, Readout readout,
-                                       OutputActivation output_activation, Loss loss)
-    : layers(std::move(layers_)), tensor_boundaries{0} {
-  const auto tensor = [&](Index size) { tensor_boundaries.push_back(tensor_boundaries.back() + size); };
-  Index state_size = 0;
-  for (const LayerShape& layer : layers) {  // in the order of the flat vector: W_x, W_h, b_h of each layer, W_y, b_y
-    tensor(layer.hidden * layer.inputs);
-    tensor(layer.hidden * layer.hidden);
-    tensor(layer.hidden);
-    state_size += layer.hidden;
+NetworkDescription::NetworkDescription(std::vector<LayerShape> layers_, const NetworkShape& words)
+    : layers(std::move(layers_)), tensor_boundaries{0}, shape(words) {
+  std::vector<bool> is_matrix;
+  const auto tensor = [&](Index rows, Index columns = 0) {
+    tensor_boundaries.push_back(tensor_boundaries.back() + rows * (columns ? columns : 1));
+    is_matrix.push_back(columns > 0);
+  };
+  shape.state_size = 0;
+  if (shape.vocabulary) tensor(shape.vocabulary, shape.inputs);
+  for (const LayerShape& layer : layers) {  // as the flat vector: W_x, W_h, b_h, b_hn, h_0, c_0; the last where there are any
+    const Index rows = layer.gates() * layer.hidden;
+    tensor(rows, layer.inputs);
+    tensor(rows, layer.hidden);
+    tensor(rows);
+    if (facts(layer.cell).hidden_bias) tensor(layer.hidden);
+    for (Index state = 0; layer.learned_state && state < layer.states(); ++state) tensor(layer.hidden);
+    shape.state_size += layer.states() * layer.hidden;
   }
-  tensor(outputs * layers.back().hidden);
-  tensor(outputs);
-  shape = {layers.data(), Index(layers.size()),     inputs, outputs, readout, output_activation, loss, state_size,
-           tensor_boundaries.data(), Index(tensor_boundaries.size()) - 1};
+  shape.layers = layers.data();
+  shape.layer_count = Index(layers.size());
+  shape.levels = layers.back().level + 1;
+  tensor(shape.outputs, layers.back().hidden * shape.directions(shape.layer_count - 1));
+  tensor(shape.outputs);
+  matrices = std::make_unique<bool[]>(is_matrix.size());
+  std::copy(is_matrix.begin(), is_matrix.end(), matrices.get());
+  shape.tensor_boundaries = tensor_boundaries.data();
+  shape.matrices = matrices.get();
+  shape.tensor_count = Index(is_matrix.size());
+}
+
+template <class Real> void Tape<Real>::keep(const Inputs<Real>& inputs, const Index* lengths, Index sequences) {
+  starts.resize(std::size_t(sequences));
+  tokens.clear();
+  for (Index n = 0; inputs.tokens && n < sequences; ++n) {
+    starts[std::size_t(n)] = Index(tokens.size());
+    const Index* first = inputs.tokens + inputs.rows.starts[n];
+    tokens.insert(tokens.end(), first, first + lengths[n]);
+  }
+  masked = inputs.dropout != nullptr;
+  if (!masked) return;
+  dropout = *inputs.dropout;
+  names.resize(std::size_t(sequences));
+  for (Index n = 0; n < sequences; ++n) names[std::size_t(n)] = Index(dropout.name(n));
+  dropout.sequences = names.data();
+}
+
+template <class Real> Inputs<Real> Tape<Real>::inputs() const {
+  return {{nullptr, starts.data(), 0}, tokens.empty() ? nullptr : tokens.data(), masked ? &dropout : nullptr};
 }
 
 namespace {
@@ -73,6 +108,9 @@ Index next_plan_number() {
 template <class Real>
 Plan<Real>::Plan(std::unique_ptr<NetworkDescription> description, const Kernels<Real>& kernels, Real* parameters)
     : number_(next_plan_number()), description_(std::move(description)), kernels_(kernels), parameters_(parameters) {
+  layout_ = std::make_unique<char[]>(std::size_t(kernels_.layout_bytes(shape())));  // aligned for every scalar
+  kernels_.lay_out(shape(), layout_.get());
+  description_->shape.layout = layout_.get();
   packed_.at_least(kernels_.packed_size(shape()));
   gradient_.at_least(shape().parameter_count());
   refresh();
@@ -95,33 +133,42 @@ std::unique_ptr<Tape<Real>> Plan<Real>::forward(const Run<Real>& run, const Real
   Real* memory = tape.memory.at_least(kernels_.tape_size(shape(), when));
   kernels_.forward(shape(), parameters_, packed_.data(), when, run.inputs, state, memory);
   const Index steps = shape().readout == Readout::every ? run.steps : 1;
-  kernels_.outputs(shape(), when, memory, {result.preactivations, steps}, result.outputs, result.final_state);
+  kernels_.outputs(shape(), when, run.inputs.dropout, memory, {result.preactivations, steps}, result.outputs, result.final_state);
+  if (kept) kept->keep(run.inputs, run.lengths, run.sequences);
   return kept;
 }
 
 template <class Real>
 void Plan<Real>::backward(const Tape<Real>& tape, Padded<const Real> d_preactivations, const Real* d_final_state,
-                          Real* gradient, Padded<Real> d_inputs, Real* d_state) {
+                          const Gradients<Real>& into) {
   const std::lock_guard<std::mutex> lock(mutex_);
   const Timetable when = tape.schedule.timetable();
   Real* workspace = workspace_.at_least(kernels_.workspace_size(shape(), when));
   kernels_.set_d_preactivations(shape(), when, d_preactivations, workspace);
-  kernels_.backward(shape(), parameters_, packed_.data(), when, tape.memory.data(), d_final_state, workspace, gradient, d_inputs, d_state);
+  kernels_.backward(shape(), parameters_, packed_.data(), when, tape.inputs(), tape.memory.data(), d_final_state, workspace, into);
 }
 
 template <class Real> Report Plan<Real>::train_updates(const Training<Real>& training, Report report) {
   const std::lock_guard<std::mutex> lock(mutex_);
   Real* gradient = gradient_.at_least(0);
   report.computed = report.applied = 0;
+  const bool drops = shape().drops();
+  const bool* frozen = training.regularization.frozen;
+  const bool regularizes =
+      training.regularization.penalty > 0 || std::any_of(frozen, frozen + shape().tensor_count, [](bool is) { return is; });
   for (Index u = 0; u < training.updates; ++u) {
     const Index first = training.boundaries[u], last = training.boundaries[u + 1];
     own_tape_.schedule.build(training.lengths, training.order + first, last - first);
     const Timetable when = own_tape_.schedule.timetable();
     Real* tape = own_tape_.memory.at_least(kernels_.tape_size(shape(), when));
     Real* workspace = workspace_.at_least(kernels_.workspace_size(shape(), when));
-    kernels_.forward(shape(), parameters_, packed_.data(), when, training.inputs, nullptr, tape);
-    const double loss = kernels_.loss(shape(), when, tape, training.targets, workspace);
-    kernels_.backward(shape(), parameters_, packed_.data(), when, tape, nullptr, workspace, gradient, {nullptr, 0}, nullptr);
+    const Dropout dropout{training.dropout_key, std::uint64_t(training.epochs[u]), nullptr};
+    const Inputs<Real> inputs{training.inputs.rows, training.inputs.tokens, drops ? &dropout : nullptr};
+    kernels_.forward(shape(), parameters_, packed_.data(), when, inputs, nullptr, tape);
+    double loss = kernels_.loss(shape(), when, tape, training.targets, workspace);
+    const Gradients<Real> into{gradient, {nullptr, 0}, nullptr, true};
+    kernels_.backward(shape(), parameters_, packed_.data(), when, inputs, tape, nullptr, workspace, into);
+    if (regularizes) loss += kernels_.regularize(shape(), training.regularization, parameters_, gradient);
     const GradientSize size = kernels_.clip(shape(), training.clipping, gradient);
     report.losses[u] = loss;
     report.gradient_norms[u] = size.norm;
@@ -138,6 +185,8 @@ template <class Real> Report Plan<Real>::train_updates(const Training<Real>& tra
   return report;
 }
 
+template struct Tape<float>;
+template struct Tape<double>;
 template class Plan<float>;
 template class Plan<double>;
 

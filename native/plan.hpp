@@ -46,16 +46,18 @@ class Schedule {
  private:
   void lay_out(const Index* lengths);
 
-  std::vector<Index> order_, active_, block_;
+  std::vector<Index> order_, lengths_, active_, block_;
   Index steps_ = 0, same_length_ = 0;
 };
 
 struct NetworkDescription {
   std::vector<LayerShape> layers;
   std::vector<Index> tensor_boundaries;
+  std::unique_ptr<bool[]> matrices;
   NetworkShape shape;
 
-  NetworkDescription(std::vector<LayerShape> layers, Index inputs, Index outputs, Readout, OutputActivation, Loss);
+  // `words` has everything that does not follow from the layers.
+  NetworkDescription(std::vector<LayerShape> layers, const NetworkShape& words);
   NetworkDescription(const NetworkDescription&) = delete;  // shape points into the vectors
 };
 
@@ -63,11 +65,17 @@ template <class Real> struct Tape {
   Index plan = 0;  // the number of the plan that made it: only that plan knows how it is laid out
   Schedule schedule;
   Buffer<Real> memory;
+  std::vector<Index> starts, tokens, names;  // what backward reads of the inputs, if it does
+  Dropout dropout{};
+  bool masked = false;
+
+  void keep(const Inputs<Real>&, const Index* lengths, Index sequences);
+  Inputs<Real> inputs() const;  // points into this
 };
 
 // A batch as the user has it: N sequences in rows of `inputs`.
 template <class Real> struct Run {
-  Sequences<Real> inputs;
+  Inputs<Real> inputs;
   const Index* lengths;
   Index sequences;
   Index steps;  // T of the user's arrays
@@ -78,7 +86,7 @@ template <class Real> struct ForwardResult {
 };
 
 template <class Real> struct Training {
-  Sequences<Real> inputs;
+  Inputs<Real> inputs;
   TargetRows<Real> targets;
   const Index* lengths;
   const Index *order, *boundaries;
@@ -86,6 +94,9 @@ template <class Real> struct Training {
   Index updates;
   Optimizer<Real> optimizer;
   ClippingRule clipping;
+  Regularization regularization;
+  std::uint64_t dropout_key;
+  const Index* epochs;  // of each update
 };
 
 struct Report {
@@ -101,8 +112,7 @@ template <class Real> class Plan {
 
   void refresh();  // after the parameters were changed from outside
   std::unique_ptr<Tape<Real>> forward(const Run<Real>&, const Real* state, const ForwardResult<Real>&, bool keep_tape);
-  void backward(const Tape<Real>&, Padded<const Real> d_preactivations, const Real* d_final_state, Real* gradient,
-                Padded<Real> d_inputs, Real* d_state);
+  void backward(const Tape<Real>&, Padded<const Real> d_preactivations, const Real* d_final_state, const Gradients<Real>&);
   Report train_updates(const Training<Real>&, Report);
   const NetworkShape& shape() const { return description_->shape; }
   bool made(const Tape<Real>& tape) const { return tape.plan == number_; }
@@ -110,6 +120,7 @@ template <class Real> class Plan {
  private:
   const Index number_;
   std::unique_ptr<NetworkDescription> description_;
+  std::unique_ptr<char[]> layout_;
   const Kernels<Real>& kernels_;
   Real* parameters_;
   std::mutex mutex_;

@@ -8,20 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from rnn_from_scratch.alphabet import FloatArray, State
-from rnn_from_scratch.clipping import Clipping, NoClipping
-from rnn_from_scratch.engines.base import Backward, Engine, Forward, Plan, UpdateReport, Updates
+from rnn_from_scratch.alphabet import BoolArray, FloatArray, State
+from rnn_from_scratch.clipping import NoClipping
+from rnn_from_scratch.engines.base import Backward, Engine, Forward, Plan, UpdateReport, UpdateRule, Updates
+from rnn_from_scratch.layers import ACTIVATIONS, Layer
 from rnn_from_scratch.optimizers import Adam, Optimizer, OptimizerState
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch
-from rnn_from_scratch.layers import ACTIVATIONS
-from rnn_from_scratch.specification import LOSSES, OUTPUT_ACTIVATIONS, READOUTS, NetworkSpecification
+from rnn_from_scratch.specification import LOSSES, OUTPUT_ACTIVATIONS, READOUTS, Direction, NetworkSpecification
+from rnn_from_scratch.textbook.dropout import Dropout
 
 __all__ = ["NativeEngine", "NativePlan", "available", "build_info", "required", "why_unavailable"]
 
 CLIPPINGS = ("none", "global_norm", "tensor_norm")
 OPTIMIZERS = ("sgd", "adam")
 NOTHING = {name: np.empty(0, name) for name in ("float32", "float64", "int64")}
+NO_MASKS = (0, 0, NOTHING["int64"])
 
 
 def required() -> bool:
@@ -61,24 +63,52 @@ def build_info() -> dict[str, str]:
     }
 
 
+CELLS = ("elman", "gru", "gru reset before", "lstm")
+
+
+def _cell(layer: Layer) -> int:
+    """The code of a layer's cell; the place of the reset makes two of the GRU."""
+    return CELLS.index(f"{layer.cell} reset before" if layer.options.get("reset") == "before" else layer.cell)
+
+
+def _direction(direction: Direction) -> tuple[Any, ...]:
+    """One direction of one layer as the compiled module reads it."""
+    layer = direction.layer
+    return (
+        _cell(layer),
+        ACTIVATIONS.index(layer.options.get("activation", "tanh")),
+        direction.input_size,
+        layer.hidden_size,
+        direction.level,
+        direction.reverse,
+        layer.learned_state,
+        layer.input_dropout,
+        layer.recurrent_dropout,
+    )
+
+
 class NativePlan(Plan):
     """A network with its weights packed for the kernels; packed anew when the parameters were edited."""
 
     def __init__(self, specification: NetworkSpecification, parameters: Parameters) -> None:
         super().__init__(specification, parameters)
-        layers = [
-            (ACTIVATIONS.index(layer.activation), inputs, layer.hidden_size)
-            for layer, inputs in zip(specification.layers, specification.layer_inputs, strict=True)
-        ]
         kind = _module.Plan32 if parameters.dtype == np.float32 else _module.Plan64
-        self._kernels = kind(
-            layers,
-            specification.output_size,
+        words = (
             READOUTS.index(specification.readout),
             OUTPUT_ACTIVATIONS.index(specification.output_activation),
-            LOSSES.index(specification.loss),
+            0 if callable(specification.loss) else LOSSES.index(specification.loss),  # a callable is never asked for
+        )
+        self._kernels = kind(
+            [_direction(direction) for direction in specification.directions],
+            specification.input_size,
+            specification.output_size,
+            specification.vocabulary_size or 0,
+            words,
+            specification.huber_delta,
+            specification.dropout,
             parameters.vector,
         )
+        self._no_rows = np.empty((0, specification.input_size), parameters.dtype)
         self._packed_version = parameters.version
 
     @property
@@ -89,6 +119,16 @@ class NativePlan(Plan):
             self._kernels.refresh()
             self._packed_version = version  # only now: another thread may be looking
         return self._kernels
+
+    def inputs(self, batch: Batch) -> tuple[Any, ...]:
+        """Rows of features and no tokens, or the other way round; starts and lengths."""
+        if self.specification.vocabulary_size is None:
+            return batch.array, NOTHING["int64"], batch.starts, batch.lengths
+        return self._no_rows, batch.array.ravel(), batch.starts, batch.lengths
+
+    def frozen(self, names: tuple[str, ...]) -> BoolArray:
+        """Which tensors have these names."""
+        return np.array([tensor.name in names for tensor in self.parameters.tensors], dtype=np.bool_)
 
     def readout_shape(self, N: int, T: int) -> tuple[int, ...]:
         """The shape of outputs."""
@@ -111,15 +151,16 @@ class NativeEngine(Engine[NativePlan]):
     def plan(self, specification: NetworkSpecification, parameters: Parameters) -> NativePlan:
         return NativePlan(specification, parameters)
 
-    def forward(self, plan: NativePlan, batch: Batch, state: State, *, keep_tape: bool) -> Forward:
+    def forward(
+        self, plan: NativePlan, batch: Batch, state: State, *, keep_tape: bool, dropout: Dropout | None = None
+    ) -> Forward:
         N, T, dtype = len(batch), batch.steps, plan.parameters.dtype
         outputs = np.zeros(plan.readout_shape(N, T), dtype)
         preactivations = np.zeros_like(outputs)
         before = _joined(plan, state)
         after = np.empty_like(before)
-        compiled = plan.kernels.forward(
-            batch.array, batch.starts, batch.lengths, T, before, outputs, preactivations, after, keep_tape
-        )
+        masks = NO_MASKS if dropout is None else (dropout.key, dropout.epoch, dropout.sequences)
+        compiled = plan.kernels.forward(plan.inputs(batch), T, masks, before, outputs, preactivations, after, keep_tape)
         return Forward(outputs, preactivations, _split(plan, after), NativeTape(compiled, N, T) if keep_tape else None)
 
     def backward(
@@ -135,28 +176,30 @@ class NativeEngine(Engine[NativePlan]):
         return Backward(gradient, d_inputs, _split(plan, d_before))
 
     def step(self, plan: NativePlan, x: FloatArray, state: State) -> tuple[FloatArray, dict[str, FloatArray]]:
-        N = len(x)
-        rows = np.require(x, plan.parameters.dtype, ["C", "A"])
+        N, tokens = len(x), plan.specification.vocabulary_size is not None
+        rows = np.require(x, np.int64 if tokens else plan.parameters.dtype, ["C", "A"])
         batch = Batch(rows, np.arange(N, dtype=np.int64), np.ones(N, dtype=np.int64), 1)
         run = self.forward(plan, batch, state, keep_tape=False)
         return run.outputs.reshape(N, -1), run.final_state
 
     def train_updates(
-        self,
-        plan: NativePlan,
-        updates: Updates,
-        optimizer: Optimizer,
-        optimizer_state: OptimizerState,
-        clipping: Clipping,
+        self, plan: NativePlan, updates: Updates, rule: UpdateRule, optimizer_state: OptimizerState
     ) -> UpdateReport:
-        """Forward, loss, backward, clipping and update of every mini-batch in one call, Python's lock released."""
-        U, inputs, targets = len(updates), updates.inputs, updates.targets
+        """Forward, loss, backward, clipping and update of every mini-batch in one call, Python's lock released.
+
+        A loss that is a callable takes the composed path.
+        """
+        if callable(plan.specification.loss):
+            return super().train_updates(plan, updates, rule, optimizer_state)
+        U, targets, clipping = len(updates), updates.targets, rule.clipping
         losses, norms, clipped = np.empty(U), np.empty(U), np.empty(U, dtype=np.bool_)
         computed, applied = plan.kernels.train_updates(
-            (inputs.array, inputs.starts, inputs.lengths),
+            plan.inputs(updates.inputs),
             (targets.array, targets.starts, targets.weights),
-            (updates.order, updates.boundaries, updates.learning_rates),
-            _optimizer_arguments(optimizer, optimizer_state, plan.parameters.dtype),
+            (updates.order, updates.boundaries, updates.learning_rates, updates.epochs),
+            updates.dropout_key,
+            _optimizer_arguments(rule.optimizer, optimizer_state, plan.parameters.dtype),
+            (rule.penalty, plan.frozen(rule.frozen)),
             (CLIPPINGS.index(clipping.kind), 0.0 if isinstance(clipping, NoClipping) else clipping.limit),
             (losses, norms, clipped),
         )

@@ -1,0 +1,440 @@
+// One direction of a layer through time: forward beside backward, and the gradient of its weights.
+//
+// A direction keeps one row per sequence and state: [h (padded to H_pad) | x (D) | 1], so that the product of a row with
+// [W_h | W_x | b_h] is the whole pre-activation, and the product of d_a with the rows is the gradient of all three.
+#pragma once
+
+#include "cells.hpp"
+#include "dropout.hpp"
+#include "gemm.hpp"
+
+namespace {
+
+using rnn::LayerShape;
+using rnn::NetworkShape;
+using rnn::Timetable;
+
+// What a layer (or the readout) reads: `count` blocks of `size` numbers, one for each direction below, `distance` apart.
+struct Blocks {
+  Index count, size, distance;
+
+  Index columns() const { return (count - 1) * distance + size; }
+  Index numbers() const { return count * size; }
+};
+
+// What the direction `layer` reads; with `layer` past the last one, what the readout reads.
+template <class Real> Blocks blocks_below(const NetworkShape& shape, Index layer) {
+  Index below = layer - 1;
+  if (layer < shape.layer_count) {
+    while (below >= 0 && shape.layers[below].level == shape.layers[layer].level) --below;
+    if (below < 0) return {1, shape.inputs, 0};
+  }
+  const Index H = shape.layers[below].hidden;
+  return {shape.directions(below), H, padded<Real>(H)};
+}
+
+// Widths and places inside one direction's memory.
+template <class Real> struct LayerSizes {
+  Index H, H_pad, D, D_pad, row;
+  Index gates, states, columns, x_end, h_first;
+  bool hidden_bias, has_memory, keeps, resets_before, masks_state;
+  Blocks below;
+
+  LayerSizes(const NetworkShape& shape, Index layer)
+      : H(shape.layers[layer].hidden), H_pad(padded<Real>(H)), gates(shape.layers[layer].gates()),
+        states(shape.layers[layer].states()), hidden_bias(rnn::facts(shape.layers[layer].cell).hidden_bias),
+        masks_state(shape.layers[layer].recurrent_dropout > 0), below(blocks_below<Real>(shape, layer)) {
+    D = below.columns();
+    D_pad = padded<Real>(D);
+    row = H_pad + padded<Real>(D + 1);
+    with_cell<Real>(shape.layers[layer], [this](auto cell) {
+      using Cell = decltype(cell);
+      columns = Cell::COLUMNS, x_end = Cell::X_END, h_first = Cell::H_FIRST;
+      has_memory = Cell::has_memory, keeps = Cell::keeps, resets_before = Cell::resets_before;
+    });
+  }
+
+  Index A() const { return columns * H_pad; }  // pre-activations of a row; column p of unit i is p · H_pad + i
+  // With one column the padding between columns is left out of sums over them.
+  Index summed(Index some) const { return columns == 1 ? H : some * H_pad; }
+
+  Index forward_weights() const { return (H + D + 1) * A(); }  // (H + D + 1, A): a row for each number of a state row
+  // Rows of W_h that need no padding are not copied: the columns that see the state are in the order of its gates.
+  bool recurrent_as_it_is() const { return H == H_pad; }
+  Index recurrent_weights() const { return recurrent_as_it_is() ? 0 : summed(columns - h_first) * H_pad; }
+  Index input_weights() const { return summed(x_end) * D_pad; }
+  Index reset_weights() const { return resets_before ? H * H_pad : 0; }  // W_hn by itself, once for each way
+  Index packed() const { return forward_weights() + recurrent_weights() + input_weights() + 2 * reset_weights(); }
+  Index W_x() const { return gates * H * below.numbers(); }
+  Index weights() const { return W_x() + gates * H * (H + 1) + (hidden_bias ? H : 0); }  // without first states
+};
+
+template <class Real> struct LayerWeights {
+  const Real *forward, *recurrent, *input, *reset_forward, *reset_recurrent;
+
+  // `parameters` are those of the direction, in the flat order.
+  LayerWeights(const LayerSizes<Real>& size, const Real* packed, const Real* parameters)
+      : forward(packed), recurrent(forward + size.forward_weights()), input(recurrent + size.recurrent_weights()),
+        reset_forward(input + size.input_weights()), reset_recurrent(reset_forward + size.reset_weights()) {
+    if (size.recurrent_as_it_is()) recurrent = parameters + size.W_x();
+  }
+};
+
+// What forward leaves behind: state rows of blocks 0 … T; where the true states lie, which are the rows themselves unless
+// a mask changes what the weights see; memories c; and for each step the gates and what else the cell keeps.
+template <class Real> struct LayerTape {
+  Real *rows, *h, *c, *gates, *kept, *mask;
+  Index h_row;
+  Index size;
+
+  LayerTape(const LayerSizes<Real>& layer, const Timetable& when, bool masked, Real* memory) {
+    const Index H_pad = layer.H_pad, steps = when.step_rows();
+    rows = memory;
+    h = rows + when.rows() * layer.row;
+    c = h + (layer.masks_state ? when.rows() * H_pad : 0);
+    gates = c + (layer.has_memory ? when.rows() * H_pad : 0);
+    kept = gates + (layer.columns > 1 ? steps * layer.A() : 0);
+    mask = kept + (layer.keeps ? steps * H_pad : 0);
+    size = mask + (layer.masks_state ? when.sequences * H_pad : 0) - memory;
+    h_row = H_pad;
+    if (!masked) mask = nullptr, h = rows, h_row = layer.row;
+  }
+};
+
+// Writes the transpose of `from`, (rows, columns) with rows from_row apart, its columns padded to whole vectors:
+// to[c · to_row + r] = from[r · from_row + c]. A vector of rows at a time, so that every cache line is written whole.
+template <class Real>
+void transpose(const Real* from, Index from_row, Index rows, Index columns, Real* to, Index to_row) {
+  for (Index r = 0; r < rows; r += lanes<Real>) {
+    const Index count = rows - r < lanes<Real> ? rows - r : lanes<Real>;
+    const Real* block = from + r * from_row;
+    Index c = 0;
+    for (; count == lanes<Real> && c + lanes<Real> <= columns; c += lanes<Real>) {
+      Vector<Real> square[lanes<Real>];
+#pragma GCC unroll 16
+      for (Index i = 0; i < lanes<Real>; ++i) square[i] = load(block + i * from_row + c);
+      transpose_square<Real>(square);
+#pragma GCC unroll 16
+      for (Index i = 0; i < lanes<Real>; ++i) store(to + (c + i) * to_row + r, square[i]);
+    }
+    for (; c < columns; ++c) {  // what is left at the edges
+      Vector<Real> column = {};
+      for (Index i = 0; i < count; ++i) column[i] = block[i * from_row + c];
+      store(to + c * to_row + r, column);
+    }
+  }
+}
+
+// Copies `from` (rows, columns) into rows of to_row numbers.
+template <class Real>
+void copy_rows(const Real* from, Index from_row, Index rows, Index columns, Real* to, Index to_row) {
+  for (Index r = 0; r < rows; ++r) copy_row(to + r * to_row, from + r * from_row, columns);
+}
+
+// From the flat parameters W_x (G·H, D), W_h (G·H, H), b_h (G·H) and perhaps b_hn (H) to the layouts above; padding, and
+// weights of columns that do not see input or state, stay zero.
+template <class Cell, class Real> void pack_layer(const LayerSizes<Real>& size, const Real* parameters, Real* packed) {
+  const Index H = size.H, H_pad = size.H_pad, A = size.A(), numbers = size.below.numbers();
+  const Real *W_x = parameters, *W_h = W_x + size.W_x(), *b_h = W_h + size.gates * H * H, *b_hn = b_h + size.gates * H;
+  Real *forward = packed, *recurrent = forward + size.forward_weights(), *input = recurrent + size.recurrent_weights();
+  for (Index p = 0; p < Cell::COLUMNS; ++p) {
+    const Index gate = Cell::GATE[p] * H;
+    if (p >= Cell::H_FIRST) {
+      transpose(W_h + gate * H, H, H, H, forward + p * H_pad, A);
+      if (!size.recurrent_as_it_is()) {
+        copy_rows(W_h + gate * H, H, H, H, recurrent + (p - Cell::H_FIRST) * H_pad * H_pad, H_pad);
+      }
+    }
+    Real* bias = forward + (H + size.D) * A + p * H_pad;
+    copy_row(bias, p < Cell::X_END ? b_h + gate : b_hn, H);
+    for (Index b = 0; p < Cell::X_END && b < size.below.count; ++b) {
+      const Real* block = W_x + gate * numbers + b * size.below.size;
+      const Index first = b * size.below.distance;
+      transpose(block, numbers, H, size.below.size, forward + (H + first) * A + p * H_pad, A);
+      copy_rows(block, numbers, H, size.below.size, input + p * H_pad * size.D_pad + first, size.D_pad);
+    }
+  }
+  if constexpr (Cell::resets_before) {
+    const Real* W_hn = W_h + Cell::GATE[0] * H * H;
+    Real* reset_forward = input + size.input_weights();
+    transpose(W_hn, H, H, H, reset_forward, H_pad);
+    copy_rows(W_hn, H, H, H, reset_forward + size.reset_weights(), H_pad);
+  }
+}
+
+// Loads and stores what a cell works on, a vector of units of one row at one step.
+template <class Cell, class Real> struct Step {
+  const LayerSizes<Real>& size;
+  const Real *h_before, *seen, *c_before;
+  Real *h, *c, *gates, *kept;
+  Index h_row;
+
+  Step(const LayerSizes<Real>& size_, const Timetable& when, const LayerTape<Real>& tape, Index t)
+      : size(size_), h_before(tape.h + when.block[t] * tape.h_row), seen(tape.rows + when.block[t] * size.row),
+        c_before(tape.c + when.block[t] * size.H_pad), h(tape.h + when.block[t + 1] * tape.h_row),
+        c(tape.c + when.block[t + 1] * size.H_pad), gates(tape.gates + when.block[t] * size.A()),
+        kept(tape.kept + when.block[t] * size.H_pad), h_row(tape.h_row) {}
+
+  Units<Real> load_units(Index row, Index unit) const {
+    Units<Real> u;
+    if constexpr (Cell::carries_d_h) u.h_before = load(h_before + row * h_row + unit);
+    if constexpr (Cell::resets_before) u.seen = load(seen + row * size.row + unit);
+    if constexpr (Cell::has_memory) u.c_before = load(c_before + row * size.H_pad + unit);
+    if constexpr (Cell::keeps) u.kept = load(kept + row * size.H_pad + unit);
+    if constexpr (Cell::COLUMNS == 1) {
+      u.h = load(h + row * h_row + unit);
+      u.gate[0] = u.h;  // the pre-activation, as long as forward has not been here
+    } else {
+#pragma GCC unroll 4
+      for (Index p = 0; p < Cell::COLUMNS; ++p) u.gate[p] = load(gates + row * size.A() + p * size.H_pad + unit);
+    }
+    return u;
+  }
+  void store_gates(Index row, Index unit, const Units<Real>& u) const {
+    if constexpr (Cell::keeps) store(kept + row * size.H_pad + unit, u.kept);
+#pragma GCC unroll 4
+    for (Index p = 0; Cell::COLUMNS > 1 && p < Cell::COLUMNS; ++p) {
+      store(gates + row * size.A() + p * size.H_pad + unit, u.gate[p]);
+    }
+  }
+  void store_state(Index row, Index unit, const Units<Real>& u) const {
+    if constexpr (Cell::has_memory) store(c + row * size.H_pad + unit, u.c);
+    store(h + row * h_row + unit, u.h);
+  }
+};
+
+// Calls visit(row, unit) for every vector of units of some rows.
+template <class Real, class Visit> inline void each_unit(Index rows, Index H_pad, const Visit& visit) {
+  for (Index row = 0; row < rows; ++row) {
+    for (Index unit = 0; unit < H_pad; unit += lanes<Real>) visit(row, unit);
+  }
+}
+
+// What the weights see of the states of a block: the states times the mask, where there is one.
+template <class Real>
+void mask_states(const LayerSizes<Real>& size, const Timetable& when, const LayerTape<Real>& tape, Index block) {
+  each_unit<Real>(when.block[block + 1] - when.block[block], size.H_pad, [&](Index row, Index unit) {
+    const Vector<Real> h = load(tape.h + (when.block[block] + row) * tape.h_row + unit);
+    store(tape.rows + (when.block[block] + row) * size.row + unit, h * load(tape.mask + row * size.H_pad + unit));
+  });
+}
+
+// Block 0 holds the first states already, and every row its x and 1; fills in the rest of the tape.
+// ALONE: one sequence of a cell with one column, whose steps are so short that calling a product for them would be felt.
+template <class Cell, bool ALONE, class Real>
+void layer_forward(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when,
+                   const LayerTape<Real>& tape) {
+  const Index H = size.H, H_pad = size.H_pad, A = size.A();
+  if (!ALONE && tape.mask) mask_states(size, when, tape, 0);
+  for (Index t = 0; t < when.steps; ++t) {
+    const Real* now = tape.rows + when.block[t] * size.row;
+    const Step<Cell, Real> step(size, when, tape, t);
+    const Operands<Real> by_input{now + H_pad, size.row, 1, weights.forward + H * A, A, size.D + 1};
+    const Operands<Real> by_state{now, size.row, 1, weights.forward, A, H};
+    // The input's share comes first: it does not wait for the state of the step before.
+    if constexpr (ALONE) {
+      row_product<Real>(0, A, by_input, by_state, [&](Index row, Index unit, Vector<Real> a) __attribute__((always_inline)) {
+        Units<Real> u;
+        u.gate[0] = a;
+        Cell::forward(u);
+        step.store_state(row, unit, u);
+      });
+      continue;
+    }
+    const Index rows = when.active[t];
+    const IntoPadded<Real> sums = Cell::COLUMNS == 1 ? IntoPadded<Real>{step.h, step.h_row} : IntoPadded<Real>{step.gates, A};
+    const auto columns = [&](Index from, Index to, Operands<Real> first, Operands<Real> second) {
+      first.b += from * H_pad, second.b += from * H_pad;
+      product<Real>(rows, (to - from) * H_pad, first, second, IntoPadded<Real>{sums.to + from * H_pad, sums.width});
+    };
+    if constexpr (Cell::H_FIRST > 0 && !Cell::resets_before) columns(0, Cell::H_FIRST, by_input, no_operands<Real>);
+    columns(Cell::H_FIRST, Cell::X_END, by_input, by_state);
+    if constexpr (Cell::X_END < Cell::COLUMNS) {  // of the input's share, these see the bias alone
+      const Operands<Real> by_bias{now + H_pad + size.D, size.row, 1, weights.forward + (H + size.D) * A, A, 1};
+      columns(Cell::X_END, Cell::COLUMNS, by_bias, by_state);
+    }
+    if constexpr (Cell::resets_before) {
+      each_unit<Real>(rows, H_pad, [&](Index row, Index unit) {
+        Units<Real> u = step.load_units(row, unit);
+        Cell::reset(u);
+        step.store_gates(row, unit, u);
+      });
+      zero(step.kept + rows * H_pad, (when.block_rows(t) - rows) * H_pad);  // rows without a step weigh nothing
+      const Operands<Real> by_reset{step.kept, H_pad, 1, weights.reset_forward, H_pad, H};
+      product<Real>(rows, H_pad, by_input, by_reset, IntoPadded<Real>{step.gates, A});
+    }
+    each_unit<Real>(rows, H_pad, [&](Index row, Index unit) {
+      Units<Real> u = step.load_units(row, unit);
+      Cell::forward(u);
+      step.store_gates(row, unit, u);
+      step.store_state(row, unit, u);
+    });
+    if (tape.mask) mask_states(size, when, tape, t + 1);
+  }
+}
+
+// The gradient by what a direction gives at each step of its own: rows for all real steps, in the order of time; or none.
+template <class Real> struct GradientAbove {
+  const Real* d_h;
+  Index width;
+  bool reverse;
+  const Timetable& when;
+
+  const Real* at(Index step, Index row) const { return d_h + when.place(when.time_of(reverse, step, row), row) * width; }
+};
+
+// Room for backward: d_a (rows of blocks 0 … T-1, A); and (N, H_pad) each: the gradients by the last states, which become
+// those by the first ones on the way, and what comes through the weights.
+template <class Real> struct LayerGradients {
+  Real *d_a, *d_h, *d_c, *through;
+};
+
+// Leaves in d.d_a the gradients by the pre-activations, zero where a sequence has ended, and in d.d_h and d.d_c what reaches
+// the first states past the weights.
+template <class Cell, bool ALONE, class Real>
+void layer_backward(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when,
+                    const LayerTape<Real>& tape, const GradientAbove<Real>& above, const LayerGradients<Real>& d) {
+  const Index H = size.H, H_pad = size.H_pad, A = size.A();
+  for (Index t = when.steps - 1; t >= 0; --t) {
+    const Step<Cell, Real> step(size, when, tape, t);
+    Real* d_a = d.d_a + when.block[t] * A;
+    const auto back = [&](Index row, Index unit, Vector<Real> d_h) __attribute__((always_inline)) {
+      if (above.d_h) d_h += load(above.at(t, row) + unit);
+      UnitGradients<Real> g;
+      g.d_h = d_h;
+      if constexpr (Cell::has_memory) g.d_c = load(d.d_c + row * H_pad + unit);
+      Cell::backward(step.load_units(row, unit), g);
+#pragma GCC unroll 4
+      for (Index p = 0; p < Cell::COLUMNS; ++p) store(d_a + row * A + p * H_pad + unit, g.d_a[p]);
+      if constexpr (Cell::has_memory) store(d.d_c + row * H_pad + unit, g.d_c);
+      if constexpr (Cell::carries_d_h) store(d.d_h + row * H_pad + unit, g.d_h);
+    };
+    const Index going_on = when.active[t + 1];
+    const Operands<Real> by_step_after{d.d_a + when.block[t + 1] * A + Cell::H_FIRST * H_pad, A, 1, weights.recurrent, H_pad,
+                                       size.summed(Cell::COLUMNS - Cell::H_FIRST)};
+    if constexpr (ALONE) {
+      if (going_on) row_product<Real>(0, H_pad, by_step_after, no_operands<Real>, back);
+    } else {
+      product<Real>(going_on, H_pad, by_step_after, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
+      each_unit<Real>(going_on, H_pad, [&](Index row, Index unit) {
+        Vector<Real> d_h = load(d.through + row * H_pad + unit);
+        if (tape.mask) d_h *= load(tape.mask + row * H_pad + unit);
+        if constexpr (Cell::carries_d_h) d_h += load(d.d_h + row * H_pad + unit);
+        back(row, unit, d_h);
+      });
+    }
+    for (Index row = going_on; row < when.active[t]; ++row) {  // sequences whose last step this is
+      for (Index unit = 0; unit < H_pad; unit += lanes<Real>) back(row, unit, load(d.d_h + row * H_pad + unit));
+    }
+    if constexpr (Cell::resets_before) {
+      const Operands<Real> by_n{d_a, A, 1, weights.reset_recurrent, H_pad, H};
+      product<Real>(when.active[t], H_pad, by_n, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
+      each_unit<Real>(when.active[t], H_pad, [&](Index row, Index unit) {
+        Vector<Real> d_r, d_seen = Cell::d_reset(step.load_units(row, unit), load(d.through + row * H_pad + unit), d_r);
+        if (tape.mask) d_seen *= load(tape.mask + row * H_pad + unit);
+        store(d_a + row * A + H_pad + unit, d_r);
+        store(d.d_h + row * H_pad + unit, load(d.d_h + row * H_pad + unit) + d_seen);
+      });
+    }
+    zero(d_a + when.active[t] * A, (when.block_rows(t) - when.active[t]) * A);
+  }
+}
+
+// Where the gradient of a column's weights goes: the columns of a state row are [h | x | 1].
+template <class Real> struct IntoGradients {
+  Real *d_W_h, *d_W_x, *d_b;  // null where the column does not see the state, or the input
+  Index H, H_pad, D, first;   // first: of the columns, where the product begins
+  Blocks below;
+
+  void operator()(Index i, Index column, Vector<Real> sum) const {
+    column += first;
+    if (column < H_pad) {
+      if (d_W_h) store_some(d_W_h + i * H + column, sum, H - column);
+      return;
+    }
+    const Index d = column - H_pad;  // the columns of x, and after them the column of ones
+    if (d_W_x && d < D) {
+      const Index block = d >= below.distance && below.count > 1, inside = d - block * below.distance;
+      if (inside < below.size) store_some(d_W_x + i * below.numbers() + block * below.size + inside, sum, below.size - inside);
+    }
+    if (d <= D && D < d + lanes<Real>) d_b[i] = sum[D - d];
+  }
+};
+
+// d_W_x, d_W_h, d_b_h and d_b_hn in the flat order: for each column, one product over all rows of all steps.
+template <class Cell, class Real>
+void layer_weight_gradient(const LayerSizes<Real>& size, const Timetable& when, const LayerTape<Real>& tape, const Real* d_a,
+                           Real* gradient) {
+  const Index H = size.H, H_pad = size.H_pad, rows = when.step_rows();
+  Real *d_W_x = gradient, *d_W_h = d_W_x + size.W_x(), *d_b_h = d_W_h + size.gates * H * H, *d_b_hn = d_b_h + size.gates * H;
+  for (Index p = 0; p < Cell::COLUMNS; ++p) {
+    const Index gate = Cell::GATE[p] * H;
+    const bool sees_input = p < Cell::X_END, sees_state = p >= Cell::H_FIRST;
+    const Index first = sees_state ? 0 : H_pad;
+    const IntoGradients<Real> into{sees_state ? d_W_h + gate * H : nullptr,
+                                   sees_input ? d_W_x + gate * size.below.numbers() : nullptr,
+                                   sees_input ? d_b_h + gate : d_b_hn, H, H_pad, size.D, first, size.below};
+    const Operands<Real> over_time{d_a + p * H_pad, 1, size.A(), tape.rows + first, size.row, rows};
+    product<Real>(H, size.row - first, over_time, no_operands<Real>, into);
+  }
+  if constexpr (Cell::resets_before) {
+    const Operands<Real> by_s{d_a, 1, size.A(), tape.kept, H_pad, rows};
+    product<Real>(H, H_pad, by_s, no_operands<Real>, IntoRows<Real>{d_W_h + Cell::GATE[0] * H * H, H, H});
+  }
+}
+
+// Adds sums to rows whose place depends on the length of their sequence.
+template <class Real> struct AddReversed {
+  Real* to;
+  Index width, step;
+  const Timetable& when;
+
+  void operator()(Index row, Index column, Vector<Real> sum) const {
+    Real* place = to + when.place(when.time_of(true, step, row), row) * width + column;
+    store(place, load(place) + sum);
+  }
+};
+
+// d_x = d_a W_x into rows (real steps, width ≥ D_pad) in the order of time. A reverse direction adds to what is there.
+template <class Real>
+void layer_input_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when, bool reverse,
+                          const Real* d_a, Real* d_x, Index width) {
+  for (Index t = 0; t < when.steps; ++t) {
+    const Operands<Real> o{d_a + when.block[t] * size.A(), size.A(), 1, weights.input, size.D_pad, size.summed(size.x_end)};
+    if (reverse) {
+      product<Real>(when.active[t], size.D_pad, o, no_operands<Real>, AddReversed<Real>{d_x, width, t, when});
+    } else {
+      product<Real>(when.active[t], size.D_pad, o, no_operands<Real>, IntoPadded<Real>{d_x + when.place(t, 0) * width, width});
+    }
+  }
+}
+
+// The gradient by the first states: what layer_backward left in d.d_h (zeros where nothing passes the weights by), and what
+// comes through W_h.
+template <class Cell, class Real>
+void layer_state_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when,
+                          const LayerTape<Real>& tape, const LayerGradients<Real>& d) {
+  const Index H_pad = size.H_pad;
+  const Operands<Real> o{d.d_a + Cell::H_FIRST * H_pad, size.A(), 1, weights.recurrent, H_pad,
+                         size.summed(Cell::COLUMNS - Cell::H_FIRST)};
+  product<Real>(when.sequences, H_pad, o, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
+  each_unit<Real>(when.sequences, H_pad, [&](Index row, Index unit) {
+    Vector<Real> d_h = load(d.through + row * H_pad + unit);
+    if (tape.mask) d_h *= load(tape.mask + row * H_pad + unit);
+    if constexpr (Cell::carries_d_h) d_h += load(d.d_h + row * H_pad + unit);
+    store(d.d_h + row * H_pad + unit, d_h);
+  });
+}
+
+// Calls run(cell, alone) with the cell of a layer, and whether `layer_forward` and `layer_backward` may take the short way.
+template <class Real, class Run>
+void with_layer(const LayerShape& layer, const Timetable& when, bool masked, const Run& run) {
+  with_cell<Real>(layer, [&](auto cell) {
+    if constexpr (decltype(cell)::COLUMNS == 1) {
+      if (when.sequences == 1 && !masked) return run(cell, Bool<true>{});
+    }
+    run(cell, Bool<false>{});
+  });
+}
+
+}  // namespace
