@@ -165,15 +165,15 @@ template <class Cell, class Real> void pack_layer(const LayerSizes<Real>& size, 
 // Loads and stores what a cell works on, a vector of units of one row at one step.
 template <class Cell, class Real> struct Step {
   const LayerSizes<Real>& size;
+  const Index h_row, A;
   const Real *h_before, *seen, *c_before;
   Real *h, *c, *gates, *kept;
-  Index h_row;
 
   Step(const LayerSizes<Real>& size_, const Timetable& when, const LayerTape<Real>& tape, Index t)
-      : size(size_), h_before(tape.h + when.block[t] * tape.h_row), seen(tape.rows + when.block[t] * size.row),
-        c_before(tape.c + when.block[t] * size.H_pad), h(tape.h + when.block[t + 1] * tape.h_row),
-        c(tape.c + when.block[t + 1] * size.H_pad), gates(tape.gates + when.block[t] * size.A()),
-        kept(tape.kept + when.block[t] * size.H_pad), h_row(tape.h_row) {}
+      : size(size_), h_row(tape.h_row), A(Cell::COLUMNS * size.H_pad), h_before(tape.h + when.block[t] * h_row),
+        seen(tape.rows + when.block[t] * size.row), c_before(tape.c + when.block[t] * size.H_pad),
+        h(tape.h + when.block[t + 1] * h_row), c(tape.c + when.block[t + 1] * size.H_pad),
+        gates(tape.gates + when.block[t] * A), kept(tape.kept + when.block[t] * size.H_pad) {}
 
   Units<Real> load_units(Index row, Index unit) const {
     Units<Real> u;
@@ -186,7 +186,7 @@ template <class Cell, class Real> struct Step {
       u.gate[0] = u.h;  // the pre-activation, as long as forward has not been here
     } else {
 #pragma GCC unroll 4
-      for (Index p = 0; p < Cell::COLUMNS; ++p) u.gate[p] = load(gates + row * size.A() + p * size.H_pad + unit);
+      for (Index p = 0; p < Cell::COLUMNS; ++p) u.gate[p] = load(gates + row * A + p * size.H_pad + unit);
     }
     return u;
   }
@@ -194,7 +194,7 @@ template <class Cell, class Real> struct Step {
     if constexpr (Cell::keeps) store(kept + row * size.H_pad + unit, u.kept);
 #pragma GCC unroll 4
     for (Index p = 0; Cell::COLUMNS > 1 && p < Cell::COLUMNS; ++p) {
-      store(gates + row * size.A() + p * size.H_pad + unit, u.gate[p]);
+      store(gates + row * A + p * size.H_pad + unit, u.gate[p]);
     }
   }
   void store_state(Index row, Index unit, const Units<Real>& u) const {
@@ -224,7 +224,7 @@ void mask_states(const LayerSizes<Real>& size, const Timetable& when, const Laye
 template <class Cell, bool ALONE, class Real>
 void layer_forward(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when,
                    const LayerTape<Real>& tape) {
-  const Index H = size.H, H_pad = size.H_pad, A = size.A();
+  const Index H = size.H, H_pad = size.H_pad, A = Cell::COLUMNS * H_pad;
   if (!ALONE && tape.mask) mask_states(size, when, tape, 0);
   for (Index t = 0; t < when.steps; ++t) {
     const Real* now = tape.rows + when.block[t] * size.row;
@@ -280,7 +280,10 @@ template <class Real> struct GradientAbove {
   bool reverse;
   const Timetable& when;
 
-  const Real* at(Index step, Index row) const { return d_h + when.place(when.time_of(reverse, step, row), row) * width; }
+  // Of a row at a step, or null.
+  const Real* at(Index step, Index row) const {
+    return d_h ? d_h + when.place(when.time_of(reverse, step, row), row) * width : nullptr;
+  }
 };
 
 // Room for backward: d_a (rows of blocks 0 … T-1, A); and (N, H_pad) each: the gradients by the last states, which become
@@ -294,12 +297,12 @@ template <class Real> struct LayerGradients {
 template <class Cell, bool ALONE, class Real>
 void layer_backward(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when,
                     const LayerTape<Real>& tape, const GradientAbove<Real>& above, const LayerGradients<Real>& d) {
-  const Index H = size.H, H_pad = size.H_pad, A = size.A();
+  const Index H = size.H, H_pad = size.H_pad, A = Cell::COLUMNS * H_pad;
   for (Index t = when.steps - 1; t >= 0; --t) {
     const Step<Cell, Real> step(size, when, tape, t);
     Real* d_a = d.d_a + when.block[t] * A;
-    const auto back = [&](Index row, Index unit, Vector<Real> d_h) __attribute__((always_inline)) {
-      if (above.d_h) d_h += load(above.at(t, row) + unit);
+    const auto back = [&](Index row, Index unit, Vector<Real> d_h, const Real* d_above) __attribute__((always_inline)) {
+      if (d_above) d_h += load(d_above + unit);
       UnitGradients<Real> g;
       g.d_h = d_h;
       if constexpr (Cell::has_memory) g.d_c = load(d.d_c + row * H_pad + unit);
@@ -313,18 +316,26 @@ void layer_backward(const LayerSizes<Real>& size, const LayerWeights<Real>& weig
     const Operands<Real> by_step_after{d.d_a + when.block[t + 1] * A + Cell::H_FIRST * H_pad, A, 1, weights.recurrent, H_pad,
                                        size.summed(Cell::COLUMNS - Cell::H_FIRST)};
     if constexpr (ALONE) {
-      if (going_on) row_product<Real>(0, H_pad, by_step_after, no_operands<Real>, back);
+      const Real* d_above = above.at(t, 0);
+      const auto finish = [&](Index row, Index unit, Vector<Real> d_h) __attribute__((always_inline)) {
+        back(row, unit, d_h, d_above);
+      };
+      if (going_on) row_product<Real>(0, H_pad, by_step_after, no_operands<Real>, finish);
     } else {
       product<Real>(going_on, H_pad, by_step_after, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
-      each_unit<Real>(going_on, H_pad, [&](Index row, Index unit) {
-        Vector<Real> d_h = load(d.through + row * H_pad + unit);
-        if (tape.mask) d_h *= load(tape.mask + row * H_pad + unit);
-        if constexpr (Cell::carries_d_h) d_h += load(d.d_h + row * H_pad + unit);
-        back(row, unit, d_h);
-      });
+      for (Index row = 0; row < going_on; ++row) {
+        const Real* d_above = above.at(t, row);
+        for (Index unit = 0; unit < H_pad; unit += lanes<Real>) {
+          Vector<Real> d_h = load(d.through + row * H_pad + unit);
+          if (tape.mask) d_h *= load(tape.mask + row * H_pad + unit);
+          if constexpr (Cell::carries_d_h) d_h += load(d.d_h + row * H_pad + unit);
+          back(row, unit, d_h, d_above);
+        }
+      }
     }
     for (Index row = going_on; row < when.active[t]; ++row) {  // sequences whose last step this is
-      for (Index unit = 0; unit < H_pad; unit += lanes<Real>) back(row, unit, load(d.d_h + row * H_pad + unit));
+      const Real* d_above = above.at(t, row);
+      for (Index unit = 0; unit < H_pad; unit += lanes<Real>) back(row, unit, load(d.d_h + row * H_pad + unit), d_above);
     }
     if constexpr (Cell::resets_before) {
       const Operands<Real> by_n{d_a, A, 1, weights.reset_recurrent, H_pad, H};

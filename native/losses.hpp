@@ -45,7 +45,7 @@ template <class Real> void output_row(OutputActivation activation, Index O, cons
   }
 }
 
-// The losses below give a row's sum over the outputs, and its gradient by a; the caller averages and weighs.
+// The losses below give a row's sum over the outputs, and `share` times its gradient by a; the caller averages and weighs.
 
 // Losses of single outputs by their error e = y − t: value and slope.
 struct Squared {
@@ -70,32 +70,37 @@ struct Huber {  // ½ e² near zero, straight beyond ±δ
 template <class Error, OutputActivation ACTIVATION> struct OutputError {
   double delta;
 
-  template <class Real> double row(Index O, const Real* a, const Real* t, Real* d_a) const {
-    activate_row<ACTIVATION>(O, a, d_a);  // y, turned into the gradient in place
+  template <class Real> double row(Index O, const Real* a, const Real* t, Real share, Real* d_a) const {
     double loss = 0;
-    Real along = 0;  // softmax: Σ d_y ⊙ y
+    if constexpr (ACTIVATION != OutputActivation::softmax) {
+      for (Index o = 0; o < O; ++o) {
+        const Real y = ACTIVATION == OutputActivation::sigmoid ? sigmoid_of_number(a[o]) : a[o], error = y - t[o];
+        const Real slope = ACTIVATION == OutputActivation::sigmoid ? y * (1 - y) : Real(1);
+        loss += Error::value(double(error), delta);
+        d_a[o] = share * Error::slope(error, Real(delta)) * slope;
+      }
+      return loss;
+    }
+    activate_row<ACTIVATION>(O, a, d_a);  // y, turned into the gradient in place
+    Real along = 0;                       // Σ d_y ⊙ y
     for (Index o = 0; o < O; ++o) {
-      const Real y = d_a[o], error = y - t[o], d_y = Error::slope(error, Real(delta));
+      const Real error = d_a[o] - t[o];
       loss += Error::value(double(error), delta);
-      along += d_y * y;
-      if constexpr (ACTIVATION == OutputActivation::sigmoid) d_a[o] = d_y * y * (1 - y);
-      if constexpr (ACTIVATION == OutputActivation::linear) d_a[o] = d_y;
+      along += Error::slope(error, Real(delta)) * d_a[o];
     }
-    for (Index o = 0; ACTIVATION == OutputActivation::softmax && o < O; ++o) {
-      d_a[o] *= Error::slope(d_a[o] - t[o], Real(delta)) - along;
-    }
+    for (Index o = 0; o < O; ++o) d_a[o] *= share * (Error::slope(d_a[o] - t[o], Real(delta)) - along);
     return loss;
   }
 };
 
 // Σ (max(a, 0) − t a + log(1 + e^−|a|))
 struct BinaryCrossEntropy {
-  template <class Real> static double row(Index O, const Real* a, const Real* t, Real* d_a) {
+  template <class Real> static double row(Index O, const Real* a, const Real* t, Real share, Real* d_a) {
     double loss = 0;
     for (Index o = 0; o < O; ++o) {
       const Real rest = std::log1p(std::exp(a[o] < 0 ? a[o] : -a[o]));
       loss += double((a[o] > 0 ? a[o] : 0) - t[o] * a[o] + rest);
-      d_a[o] = sigmoid_of_number(a[o]) - t[o];
+      d_a[o] = share * (sigmoid_of_number(a[o]) - t[o]);
     }
     return loss;
   }
@@ -103,7 +108,7 @@ struct BinaryCrossEntropy {
 
 // −Σ t log y with log y = a − largest − log Σ e^(a − largest)
 struct CategoricalCrossEntropy {
-  template <class Real> static double row(Index O, const Real* a, const Real* t, Real* d_a) {
+  template <class Real> static double row(Index O, const Real* a, const Real* t, Real share, Real* d_a) {
     const Shift<Real> shift(O, a);
     const Real log_sum = std::log(shift.sum);
     double loss = 0;
@@ -112,7 +117,7 @@ struct CategoricalCrossEntropy {
       loss -= double(t[o] * (a[o] - shift.largest - log_sum));
       total += t[o];
     }
-    for (Index o = 0; o < O; ++o) d_a[o] = std::exp(a[o] - shift.largest) / shift.sum * total - t[o];
+    for (Index o = 0; o < O; ++o) d_a[o] = share * (std::exp(a[o] - shift.largest) / shift.sum * total - t[o]);
     return loss;
   }
 };

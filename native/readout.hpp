@@ -150,10 +150,8 @@ double loss(const NetworkShape& shape, const Timetable& when, const Real* tape, 
     double sum = 0;
     each_readout_row(shape, when, [&](Index m, Index row, Index t) {
       const Index target = targets.rows.starts[when.order[row]] + t;
-      Real* d_a = workspace + m * O_pad;
       const double share = double(targets.weights[target]) * scale;
-      sum += share * loss.row(O, a + m * O_pad, targets.rows.array + target * O, d_a);
-      for (Index o = 0; o < O; ++o) d_a[o] *= Real(share);
+      sum += share * loss.row(O, a + m * O_pad, targets.rows.array + target * O, Real(share), workspace + m * O_pad);
     });
     return sum;
   });
