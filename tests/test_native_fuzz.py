@@ -14,14 +14,27 @@ import pytest
 from properties import given, settings, st
 from support import EXACT, assert_close
 
-from rnn_from_scratch import Elman, Network
+from rnn_from_scratch import GRU, LSTM, Elman, Network, NetworkSpecification
 from rnn_from_scratch.engines import native_engine
+from rnn_from_scratch.parameters import Parameters
 
 pytestmark = pytest.mark.usefixtures("native")
 
-D, H, O, N, T = 3, 5, 2, 4, 6  # noqa: E741
-P = H * D + H * H + H + O * H + O
+D, O, N, T, V = 3, 2, 4, 6, 7  # noqa: E741
 NAMES = {"Plan32": np.float32, "Plan64": np.float64}
+
+NETWORKS = {
+    "plain": NetworkSpecification(D, [Elman(5)], O),
+    "wide": NetworkSpecification(
+        D,
+        [GRU(3, bidirectional=True, input_dropout=0.3), LSTM(5, learned_state=True, recurrent_dropout=0.2)],
+        O,
+        output_activation="softmax",
+        loss="ce",
+        dropout=0.4,
+    ),
+    "tokens": NetworkSpecification(D, [GRU(4, reset="before")], O, loss="huber", vocabulary_size=V),
+}
 
 
 def misaligned(array: np.ndarray) -> np.ndarray:
@@ -78,56 +91,93 @@ LENGTHS = np.array([6, 2, 5, 1])
 REAL = np.arange(T) < LENGTHS[:, None]  # kernels write real steps only; the engine hands them zeros
 
 
-def make_plan(name: str, **changes: Any) -> Any:
+def vector_of(kind: str, dtype: Any) -> np.ndarray:
+    size = Parameters(NETWORKS[kind], np.dtype(dtype)).vector.size
+    return np.linspace(-1, 1, size).astype(dtype)
+
+
+def plan_arguments(name: str, kind: str) -> dict[str, Any]:
     dtype = NAMES[name]
-    arguments: dict[str, Any] = {
-        "layers": [(0, D, H)],
-        "outputs": O,
-        "readout": 0,
-        "output_activation": 0,
-        "loss": 0,
-        "parameters": np.linspace(-1, 1, P).astype(dtype),
-    }
-    return getattr(native_engine._module, name)(**{**arguments, **changes})
+    return native_engine.compiled_arguments(NETWORKS[kind], vector_of(kind, dtype))
 
 
-def forward_arguments(dtype: Any) -> dict[str, Any]:
+def make_plan(name: str, kind: str = "plain", **changes: Any) -> Any:
+    return getattr(native_engine._module, name)(**{**plan_arguments(name, kind), **changes})
+
+
+def state_size(kind: str) -> int:
+    return sum(NETWORKS[kind].state_shapes.values())
+
+
+def input_arrays(kind: str, dtype: Any, generator: np.random.Generator) -> list[Any]:
+    """Rows of features, tokens, starts, lengths; of features and tokens one is empty."""
+    features = generator.normal(size=(N * T, D)).astype(dtype)
+    positions = [np.arange(N) * T, LENGTHS.copy()]
+    if kind == "tokens":
+        return [features[:0], generator.integers(0, V, N * T), *positions]
+    return [features, np.empty(0, np.int64), *positions]
+
+
+def forward_arguments(kind: str, dtype: Any) -> dict[str, Any]:
     generator = np.random.default_rng(0)
+    names = np.array([3, 1, 4, 5]) if kind == "wide" else np.empty(0, np.int64)
     return {
-        "array": generator.normal(size=(N * T, D)).astype(dtype),
-        "starts": np.arange(N) * T,
-        "lengths": LENGTHS.copy(),
-        "steps": T,
-        "state": generator.normal(size=(N, H)).astype(dtype),
-        "outputs": np.zeros((N, T, O), dtype),
-        "preactivations": np.zeros((N, T, O), dtype),
-        "final_state": np.zeros((N, H), dtype),
-        "keep_tape": True,
+        "inputs": input_arrays(kind, dtype, generator),
+        "steps": [T],
+        "dropout": [7, 2, names],
+        "state": [generator.normal(size=(N, state_size(kind))).astype(dtype)],
+        "outputs": [np.zeros((N, T, O), dtype)],
+        "preactivations": [np.zeros((N, T, O), dtype)],
+        "final_state": [np.zeros((N, state_size(kind)), dtype)],
+        "keep_tape": [True],
     }
 
 
-def backward_arguments(dtype: Any) -> dict[str, Any]:
+def backward_arguments(kind: str, dtype: Any) -> dict[str, Any]:
     generator = np.random.default_rng(1)
     return {
-        "steps": T,
-        "d_preactivations": generator.normal(size=(N, T, O)).astype(dtype),
-        "d_final_state": generator.normal(size=(N, H)).astype(dtype),
-        "gradient": np.zeros(P, dtype),
-        "d_inputs": np.zeros((N, T, D), dtype),
-        "d_state": np.zeros((N, H), dtype),
+        "steps": [T],
+        "d_preactivations": [generator.normal(size=(N, T, O)).astype(dtype)],
+        "d_final_state": [generator.normal(size=(N, state_size(kind))).astype(dtype)],
+        "gradient": [np.zeros_like(vector_of(kind, dtype))],
+        "d_inputs": [np.zeros((N, T, D), dtype)],
+        "d_state": [np.zeros((N, state_size(kind)), dtype)],
     }
 
 
-def train_arguments(dtype: Any) -> dict[str, list[Any]]:
+def train_arguments(kind: str, dtype: Any) -> dict[str, list[Any]]:
     generator = np.random.default_rng(2)
+    P = vector_of(kind, dtype).size
+    targets = np.abs(generator.normal(size=(N * T, O))).astype(dtype)
     return {
-        "inputs": [generator.normal(size=(N * T, D)).astype(dtype), np.arange(N) * T, LENGTHS.copy()],
-        "targets": [generator.normal(size=(N * T, O)).astype(dtype), np.arange(N) * T, np.ones(N * T, dtype)],
-        "updates": [np.array([2, 0, 1, 3, 3]), np.array([0, 2, 5]), np.full(2, 0.1)],
+        "inputs": input_arrays(kind, dtype, generator),
+        "targets": [targets, np.arange(N) * T, np.ones(N * T, dtype)],
+        "updates": [np.array([2, 0, 1, 3, 3]), np.array([0, 2, 5]), np.full(2, 0.1), np.array([4, 5])],
+        "dropout_key": [11],
         "optimizer": [1, 0.9, 0.999, 1e-8, np.zeros(P, dtype), np.zeros(P, dtype), np.zeros(1, np.int64)],
+        "regularization": [0.01, np.arange(len(NETWORKS[kind].tensors())) == 1],
         "clipping": [1, 5.0],
         "report": [np.zeros(2), np.zeros(2), np.zeros(2, bool)],
     }
+
+
+def call(function: Callable[..., Any], arguments: dict[str, list[Any]]) -> Any:
+    """Groups of several are tuples, single ones are themselves."""
+    return function(**{key: value[0] if len(value) == 1 else tuple(value) for key, value in arguments.items()})
+
+
+def damaged(arguments: dict[str, list[Any]], data: st.DataObject) -> tuple[str, int, str]:
+    """Does some damage to one argument; which group and place, and what kind."""
+    group = data.draw(st.sampled_from(list(arguments)))
+    index = data.draw(st.integers(0, len(arguments[group]) - 1))
+    damage = data.draw(st.sampled_from(list(DAMAGE)))
+    if isinstance(arguments[group][index], np.ndarray):
+        arguments[group][index] = DAMAGE[damage](arguments[group][index])
+    return group, index, damage
+
+
+KINDS = st.sampled_from(list(NETWORKS))
+PLANS = st.sampled_from(list(NAMES))
 
 
 def same_numbers(a: Any, b: Any) -> bool:
@@ -138,12 +188,11 @@ def same_numbers(a: Any, b: Any) -> bool:
         return False
 
 
-@given(st.sampled_from(list(NAMES)), st.sampled_from(list(DAMAGE)))
+@given(PLANS, KINDS, st.sampled_from(list(DAMAGE)))
 @settings(max_examples=200)
-def test_parameters(name: str, damage: str) -> None:
-    right = np.linspace(-1, 1, P).astype(NAMES[name])
+def test_parameters(name: str, kind: str, damage: str) -> None:
     try:
-        plan = make_plan(name, parameters=DAMAGE[damage](right))
+        plan = make_plan(name, kind, parameters=DAMAGE[damage](vector_of(kind, NAMES[name])))
     except REFUSED as error:
         assert str(error)
         assert damage != "as it is"
@@ -152,77 +201,88 @@ def test_parameters(name: str, damage: str) -> None:
         assert damage in ("as it is", "fortran", "flat", "huge", "negative", "zero", "NaN")
 
 
+SIZES = st.integers(-3, 2**62)
+CODES = st.integers(-2, 5)
+
+
 @given(
-    st.sampled_from(list(NAMES)),
-    st.lists(st.tuples(st.integers(-2, 9), st.integers(-3, 2**62), st.integers(-3, 2**62)), max_size=3),
-    st.integers(-3, 2**62),
-    st.tuples(st.integers(-2, 5), st.integers(-2, 5), st.integers(-2, 5)),
+    PLANS,
+    st.lists(
+        st.tuples(CODES, CODES, SIZES, SIZES, CODES, st.booleans(), st.booleans(), st.floats(), st.floats()), max_size=3
+    ),
+    SIZES,
+    SIZES,
+    st.tuples(CODES, CODES, CODES),
+    st.floats(),
 )
-def test_shapes_of_networks(name: str, layers: Any, outputs: int, words: tuple[int, int, int]) -> None:
-    readout, output_activation, loss = words
+def test_shapes_of_networks(name: str, layers: Any, outputs: int, vocabulary: int, words: Any, dropout: float) -> None:
     with pytest.raises(REFUSED):
-        make_plan(name, layers=layers, outputs=outputs, readout=readout, output_activation=output_activation, loss=loss)
+        make_plan(name, layers=layers, outputs=outputs, vocabulary=vocabulary, words=words, dropout=dropout)
 
 
-@given(st.sampled_from(list(NAMES)), st.sampled_from(list(forward_arguments(float))), st.sampled_from(list(DAMAGE)))
-@settings(max_examples=400)
-def test_forward(name: str, damaged: str, damage: str) -> None:
-    dtype = NAMES[name]
-    right, wrong = forward_arguments(dtype), forward_arguments(dtype)
-    make_plan(name).forward(**right)
-    if isinstance(wrong[damaged], np.ndarray):
-        wrong[damaged] = DAMAGE[damage](wrong[damaged])
+def test_stacks_that_do_not_fit_are_refused() -> None:
+    right = plan_arguments("Plan64", "wide")["layers"]
+    forward, reverse, above = right
+    for wrong in (
+        [reverse, forward, above],
+        [forward, reverse, reverse, above],
+        [forward, above],
+        [above, forward, reverse],
+        [forward, reverse, (*above[:4], 2, *above[5:])],
+        [forward, (*reverse[:3], 4, *reverse[4:]), above],
+        [],
+    ):
+        with pytest.raises(ValueError, match=r"layer|twin"):
+            make_plan("Plan64", "wide", layers=wrong)
+
+
+@given(PLANS, KINDS, st.data())
+@settings(max_examples=600)
+def test_forward(name: str, kind: str, data: st.DataObject) -> None:
+    right, wrong = forward_arguments(kind, NAMES[name]), forward_arguments(kind, NAMES[name])
+    call(make_plan(name, kind).forward, right)
+    group, index, damage = damaged(wrong, data)
     try:
-        tape = make_plan(name).forward(**wrong)
+        tape = call(make_plan(name, kind).forward, wrong)
     except REFUSED as error:
         assert str(error)
         assert damage != "as it is"
         return
     assert tape is not None
-    is_output = damaged in ("outputs", "preactivations", "final_state")
-    if is_output or same_numbers(wrong[damaged], right[damaged]):
-        assert_close(wrong["outputs"][REAL], right["outputs"][REAL], EXACT)
-        assert_close(wrong["final_state"], right["final_state"], EXACT)
+    is_output = group in ("outputs", "preactivations", "final_state")
+    if is_output or same_numbers(wrong[group][index], right[group][index]):
+        assert_close(wrong["outputs"][0][REAL], right["outputs"][0][REAL], EXACT)
+        assert_close(wrong["final_state"][0], right["final_state"][0], EXACT)
 
 
-@given(st.sampled_from(list(NAMES)), st.sampled_from(list(backward_arguments(float))), st.sampled_from(list(DAMAGE)))
-@settings(max_examples=300)
-def test_backward(name: str, damaged: str, damage: str) -> None:
-    dtype = NAMES[name]
-    plan = make_plan(name)
-    tape = plan.forward(**forward_arguments(dtype))
-    right, wrong = backward_arguments(dtype), backward_arguments(dtype)
-    plan.backward(tape, **right)
-    if isinstance(wrong[damaged], np.ndarray):
-        wrong[damaged] = DAMAGE[damage](wrong[damaged])
+@given(PLANS, KINDS, st.data())
+@settings(max_examples=400)
+def test_backward(name: str, kind: str, data: st.DataObject) -> None:
+    plan = make_plan(name, kind)
+    tape = call(plan.forward, forward_arguments(kind, NAMES[name]))
+    right, wrong = backward_arguments(kind, NAMES[name]), backward_arguments(kind, NAMES[name])
+    call(lambda **rest: plan.backward(tape, **rest), right)
+    group, index, damage = damaged(wrong, data)
     try:
-        plan.backward(tape, **wrong)
+        call(lambda **rest: plan.backward(tape, **rest), wrong)
     except REFUSED as error:
         assert str(error)
         assert damage != "as it is"
         return
-    if damaged in ("gradient", "d_inputs", "d_state") or same_numbers(wrong[damaged], right[damaged]):
-        assert_close(wrong["gradient"], right["gradient"], EXACT)
-        assert_close(wrong["d_inputs"][REAL], right["d_inputs"][REAL], EXACT)
+    if group in ("gradient", "d_inputs", "d_state") or same_numbers(wrong[group][index], right[group][index]):
+        assert_close(wrong["gradient"][0], right["gradient"][0], EXACT)
+        assert_close(wrong["d_inputs"][0][REAL], right["d_inputs"][0][REAL], EXACT)
 
 
-@given(st.sampled_from(list(NAMES)), st.data())
-@settings(max_examples=600)
-def test_train_updates(name: str, data: st.DataObject) -> None:
-    dtype = NAMES[name]
-    right, wrong = train_arguments(dtype), train_arguments(dtype)
-    vectors = [np.linspace(-1, 1, P).astype(dtype) for _ in range(2)]
-    expected = make_plan(name, parameters=vectors[0]).train_updates(
-        **{key: tuple(value) for key, value in right.items()}
-    )
-    assert expected == (2, 2)
-    group = data.draw(st.sampled_from(list(wrong)))
-    index = data.draw(st.integers(0, len(wrong[group]) - 1))
-    damage = data.draw(st.sampled_from(list(DAMAGE)))
-    if isinstance(wrong[group][index], np.ndarray):
-        wrong[group][index] = DAMAGE[damage](wrong[group][index])
+@given(PLANS, KINDS, st.data())
+@settings(max_examples=800)
+def test_train_updates(name: str, kind: str, data: st.DataObject) -> None:
+    right, wrong = train_arguments(kind, NAMES[name]), train_arguments(kind, NAMES[name])
+    vectors = [vector_of(kind, NAMES[name]) for _ in range(2)]
+    assert call(make_plan(name, kind, parameters=vectors[0]).train_updates, right) == (2, 2)
+    group, index, damage = damaged(wrong, data)
     try:
-        make_plan(name, parameters=vectors[1]).train_updates(**{key: tuple(value) for key, value in wrong.items()})
+        call(make_plan(name, kind, parameters=vectors[1]).train_updates, wrong)
     except REFUSED as error:
         assert str(error)
         assert damage != "as it is"
@@ -231,38 +291,46 @@ def test_train_updates(name: str, data: st.DataObject) -> None:
         assert_close(vectors[1], vectors[0], EXACT)
 
 
-@given(st.lists(st.integers(-3, 8), max_size=6), st.lists(st.integers(-3, 8), max_size=5))
+@given(st.lists(st.integers(-3, 8), max_size=6), st.lists(st.integers(-3, 8), max_size=5), KINDS)
 @settings(max_examples=200)
-def test_orders_and_boundaries_stay_inside(order: list[int], boundaries: list[int]) -> None:
-    arguments = train_arguments(np.float64)
+def test_orders_and_boundaries_stay_inside(order: list[int], boundaries: list[int], kind: str) -> None:
+    arguments = train_arguments(kind, np.float64)
     updates = max(len(boundaries) - 1, 0)
-    arguments["updates"] = [np.array(order, np.int64), np.array(boundaries, np.int64), np.full(updates, 0.1)]
+    epochs = np.zeros(updates, np.int64)
+    arguments["updates"] = [np.array(order, np.int64), np.array(boundaries, np.int64), np.full(updates, 0.01), epochs]
     arguments["report"] = [np.zeros(updates), np.zeros(updates), np.zeros(updates, bool)]
     rising = bool(boundaries) and all(a < b for a, b in itertools.pairwise(boundaries))
     visited = order[boundaries[0] : boundaries[-1]] if updates and boundaries[0] >= 0 else []
     valid = rising and (
         updates == 0 or (boundaries[0] >= 0 and boundaries[-1] <= len(order) and all(0 <= n < N for n in visited))
     )
-    call = {key: tuple(value) for key, value in arguments.items()}
     if valid:
-        assert make_plan("Plan64").train_updates(**call) == (updates, updates)
+        assert call(make_plan("Plan64", kind).train_updates, arguments) == (updates, updates)
     else:
         with pytest.raises(REFUSED):
-            make_plan("Plan64").train_updates(**call)
+            call(make_plan("Plan64", kind).train_updates, arguments)
+
+
+@given(st.integers(-(2**63), 2**63 - 1), st.integers(0, N * T - 1))
+def test_tokens_outside_the_vocabulary_are_refused_where_they_are_read(token: int, place: int) -> None:
+    read = bool(REAL.ravel()[place])
+    for make, method in ((forward_arguments, "forward"), (train_arguments, "train_updates")):
+        arguments = make("tokens", np.float64)
+        arguments["inputs"][1][place] = token
+        function = getattr(make_plan("Plan64", "tokens"), method)
+        if read and not 0 <= token < V:
+            with pytest.raises(ValueError, match="vocabulary"):
+                call(function, arguments)
+        else:
+            call(function, arguments)
 
 
 def test_a_tape_of_another_network_or_precision_is_refused() -> None:
-    tape = make_plan("Plan64").forward(**forward_arguments(np.float64))
+    tape = call(make_plan("Plan64").forward, forward_arguments("plain", np.float64))
     with pytest.raises(TypeError):
-        make_plan("Plan32").backward(tape, **backward_arguments(np.float32))
-    bigger = 2 * H
-    parameters = np.zeros(bigger * D + bigger * bigger + bigger + O * bigger + O)
-    other = make_plan("Plan64", parameters=parameters, layers=[(0, D, bigger)])
-    arguments = backward_arguments(np.float64)
-    arguments["gradient"] = np.zeros_like(parameters)
-    arguments["d_final_state"] = arguments["d_state"] = np.zeros((N, bigger))
+        call(lambda **rest: make_plan("Plan32").backward(tape, **rest), backward_arguments("plain", np.float32))
     with pytest.raises(ValueError, match="tape"):
-        other.backward(tape, **arguments)
+        call(lambda **rest: make_plan("Plan64", "wide").backward(tape, **rest), backward_arguments("wide", np.float64))
 
 
 @given(st.sampled_from(["float32", "float64"]), st.sampled_from(list(DAMAGE)), st.booleans())
@@ -271,7 +339,7 @@ def test_public_calls(dtype: str, damage: str, ragged: bool) -> None:
     """`predict` and `fit` take any array that says the same, and refuse the rest in words."""
     X = np.random.default_rng(0).normal(size=(N, T, D)).astype(dtype)
     lengths = LENGTHS if ragged else None
-    network = Network(D, [Elman(H)], O, dtype=dtype, random_state=0, engine="native")
+    network = Network(D, [Elman(5)], O, dtype=dtype, random_state=0, engine="native")
     expected = network.predict(X, lengths=lengths)
     X_damaged = DAMAGE[damage](X)
     try:
@@ -287,16 +355,16 @@ def test_public_calls(dtype: str, damage: str, ragged: bool) -> None:
 
 def test_positions_are_not_read_again_after_kernels_have_written() -> None:
     """An index array that shares memory with a report: what was checked is what is used."""
-    arguments = train_arguments(np.float64)
+    arguments = train_arguments("plain", np.float64)
     room = np.zeros(4)
     starts = room.view(np.int64)
     starts[:] = np.arange(N) * T
-    arguments["inputs"][1] = starts
+    arguments["inputs"][2] = starts
     arguments["report"][0] = room[:2]
-    assert make_plan("Plan64").train_updates(**{key: tuple(value) for key, value in arguments.items()}) == (2, 2)
+    assert call(make_plan("Plan64").train_updates, arguments) == (2, 2)
 
 
 def test_sizes_whose_products_overflow_are_refused() -> None:
     for outputs in (2**62, 2**63 - 1, 2**24 + 1):
-        with pytest.raises(ValueError, match="layers and outputs"):
-            make_plan("Plan64", layers=[(0, 1, 3)], outputs=outputs, parameters=np.zeros(15))
+        with pytest.raises(ValueError, match="possible size"):
+            make_plan("Plan64", outputs=outputs, parameters=np.zeros(15))

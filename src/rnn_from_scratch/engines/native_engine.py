@@ -87,27 +87,31 @@ def _direction(direction: Direction) -> tuple[Any, ...]:
     )
 
 
+def compiled_arguments(specification: NetworkSpecification, vector: FloatArray) -> dict[str, Any]:
+    """What the compiled module makes a plan of."""
+    return {
+        "layers": [_direction(direction) for direction in specification.directions],
+        "inputs": specification.input_size,
+        "outputs": specification.output_size,
+        "vocabulary": specification.vocabulary_size or 0,
+        "words": (
+            READOUTS.index(specification.readout),
+            OUTPUT_ACTIVATIONS.index(specification.output_activation),
+            0 if callable(specification.loss) else LOSSES.index(specification.loss),  # a callable is never asked for
+        ),
+        "huber_delta": specification.huber_delta,
+        "dropout": specification.dropout,
+        "parameters": vector,
+    }
+
+
 class NativePlan(Plan):
     """A network with its weights packed for the kernels; packed anew when the parameters were edited."""
 
     def __init__(self, specification: NetworkSpecification, parameters: Parameters) -> None:
         super().__init__(specification, parameters)
         kind = _module.Plan32 if parameters.dtype == np.float32 else _module.Plan64
-        words = (
-            READOUTS.index(specification.readout),
-            OUTPUT_ACTIVATIONS.index(specification.output_activation),
-            0 if callable(specification.loss) else LOSSES.index(specification.loss),  # a callable is never asked for
-        )
-        self._kernels = kind(
-            [_direction(direction) for direction in specification.directions],
-            specification.input_size,
-            specification.output_size,
-            specification.vocabulary_size or 0,
-            words,
-            specification.huber_delta,
-            specification.dropout,
-            parameters.vector,
-        )
+        self._kernels = kind(**compiled_arguments(specification, parameters.vector))
         self._no_rows = np.empty((0, specification.input_size), parameters.dtype)
         self._packed_version = parameters.version
 
