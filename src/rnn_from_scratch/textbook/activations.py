@@ -38,7 +38,7 @@ def sigmoid(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
 
 def relu(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """max(a, 0)."""
-    return np.maximum(a, 0, out)
+    return np.maximum(a, 0, out=out)
 
 
 def linear(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
