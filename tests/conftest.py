@@ -1,14 +1,17 @@
-"""What all tests share: the engines to run on, and a hostile floating-point environment."""
+"""What all tests share: the engines to run on, the axes of the battery, and a hostile floating-point environment."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from properties import HealthCheck, settings
+from support import ARCHITECTURES, DRAWN, DTYPES, ONE_WAY
 
 from rnn_from_scratch.engines import native_engine
+from rnn_from_scratch.specification import READOUTS
 
 # Reproducible draws and no deadlines: machines are shared, and a slow moment is not a defect.
 settings.register_profile(
@@ -27,7 +30,7 @@ def require_native() -> None:
     pytest.skip(reason)
 
 
-@pytest.fixture(params=["numpy", "native"])
+@pytest.fixture(params=["numpy", "native"], scope="module")  # one for all examples that hypothesis draws
 def engine(request: pytest.FixtureRequest) -> str:
     """Each engine in turn."""
     if request.param == "native":
@@ -41,8 +44,38 @@ def native() -> None:
     require_native()
 
 
+@pytest.fixture(params=DTYPES)
+def dtype(request: pytest.FixtureRequest) -> str:
+    """Each precision in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(params=READOUTS)
+def readout(request: pytest.FixtureRequest) -> str:
+    """Each readout in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def architecture(request: pytest.FixtureRequest) -> str:
+    """Every cell in every direction, and stacks of them."""
+    return str(request.param)
+
+
+@pytest.fixture(params=ONE_WAY)
+def one_way(request: pytest.FixtureRequest) -> str:
+    """The architectures that only read forwards."""
+    return str(request.param)
+
+
 @pytest.fixture(autouse=True)
 def floating_point_traps() -> Iterator[None]:
     """An overflow, a division by zero or an invalid operation anywhere in the package is an error."""
     with np.errstate(divide="raise", over="raise", invalid="raise"):
         yield
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How many networks hypothesis has made up."""
+    if DRAWN:
+        terminalreporter.write_line(f"{len(DRAWN)} different architectures drawn")

@@ -29,7 +29,8 @@ def sigmoid(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
     >>> sigmoid(np.array([-50.0, 0.0, 1e4]))
     array([1.92874985e-22, 5.00000000e-01, 1.00000000e+00])
     """
-    e = np.negative(a, out)
+    # Not np.negative: in NumPy 2.4 it is wrong in place on a column of a four-column float32 array
+    e = np.multiply(a, -1, out)
     np.minimum(e, LARGEST[e.dtype.char], out=e)  # beyond it eˣ would overflow, and σ is as good as zero
     np.exp(e, out=e)
     e += 1
@@ -38,7 +39,7 @@ def sigmoid(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
 
 def relu(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """max(a, 0)."""
-    return np.maximum(a, 0, out)
+    return np.maximum(a, 0, out=out)
 
 
 def linear(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
