@@ -15,13 +15,15 @@ NAME = "rnn_from_scratch"
 FLOORS: list[set[str]] = [
     {"_version", "alphabet", "datasets"},
     {"validation"},
-    {"specification", "sequences", "clipping", "optimizers"},
-    {"parameters"},
-    {"initializers"},
+    {"layers", "sequences", "clipping", "optimizers"},
+    {"specification"},
+    {"parameters", "states", "weights"},
+    {"initializers", "training_set"},
     {"textbook"},
     {"engines"},
     {"training"},
-    {"configuration"},
+    {"configuration", "summary", "by_hand", "generation"},
+    {"network_base"},
     {"network"},
     {"gradient_check", "live_tensors"},
     {"explain"},
@@ -36,7 +38,11 @@ RUNTIME = {"numpy"}
 
 # Inside folders: files in the order in which they may import each other.
 INSIDE: dict[str, list[set[str]]] = {
-    "textbook": [{"activations"}, {"elman", "readout"}, {"losses"}],
+    "textbook": [
+        {"activations", "products", "dropout", "embedding", "penalty"},
+        {"elman", "gru", "lstm", "readout"},
+        {"losses"},
+    ],
     "engines": [{"base"}, {"numpy_engine", "native_engine"}, {"select"}],
     "training": [{"history"}, {"loop"}],
 }

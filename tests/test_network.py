@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 from support import EXACT, assert_close, assert_same_bits
 
-from rnn_from_scratch import SGD, Adam, Elman, GlobalNorm, History, Network, NonFiniteError, TensorNorm, check_gradients
-from rnn_from_scratch.textbook.losses import loss_and_gradient
-from rnn_from_scratch.training import loop
+from rnn_from_scratch import GRU, LSTM, Elman, Network
 
 
 def data(N: int = 12, T: int = 5, D: int = 3, O: int = 2) -> tuple[np.ndarray, np.ndarray]:  # noqa: E741
@@ -73,12 +71,16 @@ def test_dtype_is_that_of_the_first_data() -> None:
         (dict(output_size=True), "output_size of Network must be an int >= 1. Got True."),
         (dict(layers=[]), "layers of Network must be a list of one or more layers. Got []."),
         (dict(layers=Elman(3)), "layers of Network must be a list of one or more layers. Got Elman("),
-        (dict(layers=[3]), "layers of Network must hold layers such as Elman(8). Got 3."),
-        (dict(readout="first"), "readout of Network must be one of 'every', 'last'. Got 'first'."),
-        (dict(loss="hinge"), "loss of Network must be one of 'mse', 'ce'. Got 'hinge'."),
+        (dict(layers=[3]), "layers of Network must hold layers such as GRU(8). Got 3."),
+        (dict(readout="first"), "readout of Network must be one of 'every', 'last', 'mean'. Got 'first'."),
+        (dict(loss="hinge"), "loss of Network must be one of 'mse', 'ce', 'mae', 'huber'. Got 'hinge'."),
         (dict(output_activation=None), "output_activation of Network must be one of 'linear', 'sigmoid', 'softmax'. Got None."),
         (dict(output_activation="softmax", output_size=1), "must be 'linear' or 'sigmoid' for one output."),
         (dict(loss="ce"), "must be 'sigmoid' or 'softmax' when the loss is 'ce'. Got 'linear'"),
+        (dict(dropout=1), "dropout of Network must be a number in [0, 1). Got 1."),
+        (dict(vocabulary_size=0), "vocabulary_size of Network must be an int >= 1. Got 0."),
+        (dict(huber_delta=-1), "huber_delta of Network must be a finite number > 0. Got -1."),
+        (dict(initializer="zeros"), "initializer of Network must be one of 'xavier_uniform', 'xavier_normal', 'he', "),
         (dict(dtype="int8"), "dtype of Network must be one of 'float32', 'float64'. Got 'int8'."),
         (dict(dtype="number"), "dtype of Network must be one of 'float32', 'float64'. Got 'number'."),
         (dict(engine="gpu"), "engine of Network must be one of 'auto', 'numpy', 'native'. Got 'gpu'."),
@@ -130,6 +132,20 @@ BAD_DATA: list[tuple[dict[str, Any], str]] = [
     (dict(lengths=[5, 5, 0, 5]), "lengths must lie between 1 and T=5. Got 0 for sequence 2."),
     (dict(lengths=[5, 6, 5, 5]), "lengths must lie between 1 and T=5. Got 6 for sequence 1."),
     (dict(X=[np.zeros((5, 3))] * 4, lengths=[5, 5, 5, 5]), "lengths must be None when X is a list of sequences."),
+    (dict(sample_weight=[1, 1, 1]), "sample_weight of Network.fit must be (N=4,) or (N=4, T=5). Got (3,)."),
+    (dict(sample_weight=np.ones((4, 6))), "sample_weight of Network.fit must be (N=4,) or (N=4, T=5). Got (4, 6)."),
+    (dict(sample_weight=np.ones((4, 5)), readout="mean", y=np.zeros((4, 2))), "sample_weight of Network.fit must be (N=4,)."),
+    (dict(sample_weight=[np.ones(5)] * 3 + [np.ones(4)]), "sample_weight of Network.fit must have the lengths of X, [5, 5"),
+    (dict(sample_weight=[1, 1, -1, 1]), "sample_weight of Network.fit must hold finite numbers >= 0. Got -1."),
+    (dict(sample_weight=[1, 1, np.nan, 1]), "sample_weight of Network.fit must hold finite numbers >= 0. Got nan."),
+    (dict(sample_weight="all"), "sample_weight of Network.fit must be an array of real numbers. Got dtype"),
+    (dict(sample_weight=[0, 0, 0, 0]), "sample_weight of Network.fit must leave at least one row a positive weight."),
+    (dict(class_weight=[1, 2]), "class_weight of Network.fit must be None unless the outputs are 'softmax' or"),
+    (dict(l2=-1), "l2 of Network.fit must be a finite number >= 0. Got -1."),
+    (dict(l2="much"), "l2 of Network.fit must be a finite number >= 0. Got 'much'."),
+    (dict(frozen=["layer1"]), "frozen of Network.fit must name tensors or their places, ['layer0.W_x', "),
+    (dict(frozen="layer"), "frozen of Network.fit must name tensors or their places, ['layer0.W_x', "),
+    (dict(frozen=3), "frozen of Network.fit must be a list of names such as 'layer0'. Got 3."),
     (dict(epochs=0), "epochs of Network.fit must be an int >= 1. Got 0."),
     (dict(epochs=1.0), "epochs of Network.fit must be an int >= 1. Got 1.0."),
     (dict(batch_size=0), "batch_size of Network.fit must be an int >= 1. Got 0."),
@@ -251,248 +267,135 @@ def test_readouts_share_their_parameters(engine: str) -> None:
     assert every.specification.readout == "every"
 
 
-# --- training -------------------------------------------------------------------------------------------------------
+# --- tokens ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=lambda o: o.kind)
-@pytest.mark.parametrize("clip", [None, 0.05, TensorNorm(0.03)], ids=repr)
-def test_fit_is_a_loop_over_loss_and_gradient(engine: str, optimizer: Any, clip: Any) -> None:
-    X, y = data()
-    trained, by_hand = network(engine), network(engine)
-    history = trained.fit(X, y, 3, batch_size=5, optimizer=optimizer, learning_rate=0.02, clip=clip, shuffle=False)
-    vector = np.concatenate([W.ravel() for W in by_hand.parameters.values()])
-    state = optimizer.init(vector.size, vector.dtype)
-    for epoch in range(3):
-        losses, norms, clipped = [], [], 0
-        for rows in (slice(0, 5), slice(5, 10), slice(10, 12)):
-            loss, gradient = by_hand.loss_and_gradient(X[rows], y[rows])
-            g = np.concatenate([d.ravel() for d in gradient.values()])
-            losses.append(loss)
-            norms.append(np.sqrt((g * g).sum()))
-            if isinstance(clip, float):
-                clipped += norms[-1] > clip
-                g *= min(1, clip / norms[-1])
-            elif clip:
-                parts = [np.sqrt((d * d).sum()) for d in gradient.values()]
-                clipped += max(parts) > clip.limit
-                g = np.concatenate(
-                    [d.ravel() * min(1, clip.limit / n) for d, n in zip(gradient.values(), parts, strict=True)]
-                )
-            optimizer.update(vector, g, state, 0.02)
-            with by_hand.edit_parameters() as p:
-                start = 0
-                for W in p.values():
-                    W[...] = vector[start : start + W.size].reshape(W.shape)
-                    start += W.size
-        assert history.loss[epoch] == pytest.approx(np.average(losses, weights=[5, 5, 2]), abs=EXACT)
-        assert history.gradient_norm_mean[epoch] == pytest.approx(np.mean(norms), abs=EXACT)
-        assert history.gradient_norm_max[epoch] == pytest.approx(max(norms), abs=EXACT)
-        assert history.clipped[epoch] == clipped
-    assert len(history) == 3
-    assert history.learning_rate == [0.02] * 3
-    assert min(history.seconds) > 0
-    for name, W in trained.parameters.items():
-        assert_close(W, by_hand.parameters[name], EXACT, name)
-
-
-def test_loss_of_an_epoch_weighs_ragged_updates_by_their_steps(engine: str) -> None:
-    X, y = data(N=5)
-    lengths = np.array([5, 1, 2, 5, 3])
-    net = network(engine)
-    probe = copy.deepcopy(net)
-    history = net.fit(X, y, 1, batch_size=2, optimizer="sgd", learning_rate=1e-12, lengths=lengths)
-    assert history.loss[0] == pytest.approx(probe.loss_and_gradient(X, y, lengths=lengths)[0], rel=1e-6)
-
-
-def test_slices_of_an_epoch_change_nothing(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    X, y = data(N=30)
-    ends = []
-    for seconds in (10.0, 1e-9):
-        monkeypatch.setattr(loop, "SLICE_SECONDS", seconds)
-        net = network(engine)
-        history = net.fit(X, y, 4, batch_size=1)
-        ends.append((net.predict(X), history.loss))
-    assert_same_bits(ends[0][0], ends[1][0])
-    assert ends[0][1] == ends[1][1]
-
-
-def test_same_seed_same_bits_and_shuffling_shuffles(engine: str) -> None:
-    X, y = data()
-    first, second, unshuffled = network(engine), network(engine), network(engine)
-    histories = [net.fit(X, y, 3, batch_size=4) for net in (first, second)]
-    assert histories[0].loss == histories[1].loss
-    assert_same_bits(first.predict(X), second.predict(X))
-    unshuffled.fit(X, y, 3, batch_size=4, shuffle=False)
-    assert not np.array_equal(first.predict(X), unshuffled.predict(X))
-
-
-def test_on_epoch_hears_of_every_epoch(engine: str) -> None:
-    heard: list[tuple[int, float]] = []
-
-    def listen(epoch: int, history: History) -> None:
-        heard.append((epoch, history.loss[-1]))
-
-    history = network(engine).fit(*data(), 4, on_epoch=listen)
-    assert heard == list(zip(range(1, 5), history.loss, strict=True))
-
-
-def test_divergence_stops_with_the_last_good_epoch(engine: str) -> None:
-    X, y = data(N=6)
-    net = Network(3, [Elman(4, activation="linear")], 2, random_state=0, engine=engine)
-    good: dict[str, np.ndarray] = {}
-
-    def remember(epoch: int, history: History) -> None:
-        good.update({name: W.copy() for name, W in net.parameters.items()})
-
-    with pytest.raises(NonFiniteError) as caught:
-        net.fit(X, y, 500, batch_size=2, optimizer="sgd", learning_rate=3.0, on_epoch=remember)
-    message = str(caught.value)
-    assert "Training stopped at epoch" in message
-    assert "Try a smaller learning_rate" in message
-    assert good
-    for name, W in net.parameters.items():
-        assert_same_bits(W, good[name], name)
-        assert np.isfinite(W).all()
-
-
-def test_interrupt_leaves_a_usable_network(engine: str) -> None:
-    X, y = data()
-    net = network(engine)
-
-    def interrupt(epoch: int, history: History) -> None:
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        net.fit(X, y, 10, on_epoch=interrupt)
-    reference = network(engine)
-    reference.fit(X, y, 2)
-    assert_same_bits(net.predict(X), reference.predict(X))
-
-
-def test_learning_makes_the_loss_small(engine: str) -> None:
-    generator = np.random.default_rng(0)
-    X = generator.normal(size=(100, 12, 2))
-    y = np.cumsum(X[:, :, :1] - X[:, :, 1:], axis=1) / 3
-    net = Network(2, [Elman(16)], 1, random_state=0, engine=engine)
-    history = net.fit(X, y, 40, batch_size=10, learning_rate=0.01, clip=GlobalNorm(1.0))
-    assert history.loss[-1] < 0.05 * history.loss[0]
-
-
-# --- gradient check -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_check_gradients_passes_for_right_gradients(engine: str, dtype: str) -> None:
-    X, y = data()
-    net = Network(3, [Elman(6), Elman(4, "sigmoid")], 2, random_state=0, engine=engine, dtype=dtype)
-    check = check_gradients(net, X, y, lengths=np.arange(12) % 5 + 1)
-    assert check.passed, str(check)
-    assert [row.tensor for row in check.rows] == list(net.parameters)
-    assert all(abs(row.by_gradient) > 1e-6 for row in check.rows)
-    assert check.max_error <= check.tolerance == (1e-6 if dtype == "float64" else 1e-3)
-
-
-def test_check_gradients_names_the_wrong_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
-    X, y = data()
-    net = network("numpy")
-    right = Network.loss_and_gradient
-
-    def wrong(self: Network, *arguments: Any, **options: Any) -> Any:
-        loss, gradient = right(self, *arguments, **options)
-        gradient["layer0.b_h"] = gradient["layer0.b_h"] * 1.001
-        return loss, gradient
-
-    monkeypatch.setattr(Network, "loss_and_gradient", wrong)
-    check = check_gradients(net, X, y)
-    assert not check.passed
-    marked = [line.split()[0] for line in str(check).splitlines() if line.endswith("WRONG")]
-    assert marked == ["layer0.b_h"]
-    assert check_gradients(net, X, y, tolerance=0.01).passed
-
-
-def test_check_gradients_refuses_other_things() -> None:
-    with pytest.raises(TypeError, match=r"must be a Network\. Got 3\."):
-        check_gradients(3, *data())  # type: ignore[arg-type]
-
-
-def test_loss_is_that_of_the_textbook(engine: str) -> None:
-    X, y = data()
-    net = network(engine)
-    loss, gradient = net.loss_and_gradient(X, y)
-    rows = net.predict(X).reshape(-1, 2)
-    expected, d_a = loss_and_gradient("mse", "linear", rows, y.reshape(-1, 2), np.ones(len(rows)))
-    assert loss == pytest.approx(expected, abs=EXACT)
-    assert_close(gradient["readout.b_y"], d_a.sum(axis=0), EXACT)
-
-
-@pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=lambda o: o.kind)
-def test_epochs_handed_over_together_are_the_same_epochs(engine: str, optimizer: Any) -> None:
-    X, y = data()
-    together, one_by_one = network(engine), network(engine)
-    history = together.fit(X, y, 30, batch_size=5, optimizer=optimizer, learning_rate=0.01)
-    other = one_by_one.fit(
-        X, y, 30, batch_size=5, optimizer=optimizer, learning_rate=0.01, on_epoch=lambda epoch, history: None
+def token_network(engine: str = "auto", **options: Any) -> Network:
+    words: dict[str, Any] = dict(
+        output_activation="softmax", loss="ce", vocabulary_size=7, random_state=0, engine=engine
     )
-    assert_same_bits(together.predict(X), one_by_one.predict(X))
-    assert history.loss == other.loss
-    assert history.gradient_norm_max == other.gradient_norm_max
-    assert len(history) == len(history.seconds) == len(history.clipped) == 30
+    return Network(4, [GRU(5), LSTM(3, bidirectional=True)], 6, **{**words, **options})
 
 
-@pytest.mark.parametrize(("optimizer", "rate"), [(SGD(), 3.0), (Adam(), 1e200)], ids=["sgd", "adam"])
-def test_divergence_among_epochs_handed_over_together(engine: str, optimizer: Any, rate: float) -> None:
-    X, y = data(N=6)
-
-    def linear() -> Network:
-        return Network(3, [Elman(4, activation="linear")], 2, random_state=0, engine=engine)
-
-    diverged = linear()
-    with pytest.raises(NonFiniteError) as caught:
-        diverged.fit(X, y, 500, batch_size=2, optimizer=optimizer, learning_rate=rate)
-    words = str(caught.value).split()
-    good = int(words[words.index("epoch") + 1]) - 1
-    expected = linear()
-    if good:
-        expected.fit(X, y, good, batch_size=2, optimizer=optimizer, learning_rate=rate)
-    for name, W in diverged.parameters.items():
-        assert_same_bits(W, expected.parameters[name], name)
+def tokens(N: int = 5, T: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(3)
+    return generator.integers(0, 7, (N, T)), generator.integers(0, 6, (N, T)), np.array([6, 2, 4, 1, 3])
 
 
-def test_parameters_that_a_finite_gradient_drives_to_infinity_are_not_kept(engine: str) -> None:
-    X, y = data(N=2)
-    for epochs in (1, 20):
-        net = network(engine)
-        before = {name: W.copy() for name, W in net.parameters.items()}
-        with pytest.raises(NonFiniteError, match="led to parameters that are not finite"):
-            net.fit(X * 1e3, y * 1e3, epochs, optimizer="sgd", learning_rate=1e308)
-        for name, W in net.parameters.items():
-            assert_same_bits(W, before[name], name)
+def test_tokens_are_rows_of_the_embedding(engine: str) -> None:
+    X, y, lengths = tokens()
+    net = token_network(engine)
+    plain = Network(4, net.specification.layers, 6, output_activation="softmax", loss="ce", engine=engine)
+    with plain.edit_parameters() as p:
+        for name in p:
+            p[name][...] = net.parameters[name]
+    W_e = net.parameters["embedding.W_e"]
+    assert_close(net.predict(X, lengths=lengths), plain.predict(W_e[X], lengths=lengths), EXACT)
+    loss, gradient = net.loss_and_gradient(X, y, lengths=lengths)
+    expected_loss, expected = plain.loss_and_gradient(W_e[X], y, lengths=lengths)
+    assert loss == pytest.approx(expected_loss, abs=EXACT)
+    for name in expected:
+        assert_close(gradient[name], expected[name], EXACT, name)
+    d_W_e = np.zeros_like(W_e)
+    run = plain.forward(W_e[X], lengths=lengths)
+    d_a = (run.outputs - np.eye(6)[y]) * (np.arange(6) < lengths[:, None])[:, :, None] / lengths.sum()
+    d_x = plain.backward(run, d_preactivations=d_a).d_inputs
+    np.add.at(d_W_e, X, d_x)
+    assert_close(gradient["embedding.W_e"], d_W_e, EXACT)
 
 
-def test_after_divergence_the_order_of_sequences_goes_on_from_the_last_good_epoch(
-    engine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    X, y = data(N=6)
-    draws = set()
-    for seconds in (10.0, 1e-9):
-        monkeypatch.setattr(loop, "SLICE_SECONDS", seconds)
-        generator = np.random.default_rng(0)
-        net = Network(3, [Elman(4, activation="linear")], 2, random_state=generator, engine=engine)
-        with pytest.raises(NonFiniteError):
-            net.fit(X, y, 500, batch_size=2, optimizer="sgd", learning_rate=3.0)
-        draws.add(int(generator.integers(10**9)))
-    assert len(draws) == 1
+def test_padding_of_tokens_and_labels_is_never_looked_at(engine: str) -> None:
+    X, y, lengths = tokens()
+    net = token_network(engine)
+    expected = net.loss_and_gradient(X, y, lengths=lengths)
+    outputs = net.predict(X, lengths=lengths)
+    past = np.arange(6) >= lengths[:, None]
+    poisoned_X, poisoned_y = np.where(past, -(10**12), X), np.where(past, 10**9, y)
+    loss, gradient = net.loss_and_gradient(poisoned_X, poisoned_y, lengths=lengths)
+    assert loss == expected[0]
+    for name, d in gradient.items():
+        assert_same_bits(d, expected[1][name], name)
+    assert_same_bits(net.predict(poisoned_X, lengths=lengths), outputs)
+    lists = [x[:n] for x, n in zip(X, lengths, strict=True)], [t[:n].tolist() for t, n in zip(y, lengths, strict=True)]
+    assert net.loss_and_gradient(*lists)[0] == pytest.approx(expected[0], abs=EXACT)
+    assert net.loss_and_gradient(X, lists[1], lengths=lengths)[0] == pytest.approx(expected[0], abs=EXACT)
 
 
-def test_message_of_divergence_shows_the_norms_that_led_there(engine: str) -> None:
-    X, y = data(N=2)
-    net = Network(3, [Elman(4, activation="linear")], 2, random_state=0, engine=engine)
-    with pytest.raises(NonFiniteError, match=r"\(norms before it: \d[^,]*, \d[^,]*, \d[^,]*\)"):
-        net.fit(X, y, 500, optimizer="sgd", learning_rate=3.0, on_epoch=lambda epoch, history: None)
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint64])
+def test_tokens_of_any_int_make_a_network_of_float64(engine: str, dtype: Any) -> None:
+    X, y, _ = tokens()
+    net = token_network(engine)
+    outputs = net.predict(X.astype(dtype))
+    assert net.dtype == outputs.dtype == np.float64
+    assert_same_bits(outputs, net.predict(X.tolist()))
+    single = token_network(engine, dtype="float32")
+    assert single.predict(X).dtype == np.float32
+    history = single.fit(X, y, 30, learning_rate=0.02)
+    assert history.loss[-1] < 0.9 * history.loss[0]
 
 
-def test_adam_takes_whole_numbers_and_numpy_scalars(engine: str) -> None:
-    net = network(engine)
-    history = net.fit(*data(), 2, optimizer=Adam(beta1=0, beta2=np.float32(0.5), epsilon=1))
-    assert history.loss[1] < history.loss[0]
+@pytest.mark.parametrize(
+    ("X", "options", "error", "message"),
+    [
+        (np.zeros((2, 3)), {}, TypeError, "X must be an array of ints, since tokens are ints. Got dtype float64."),
+        (np.zeros((2, 3), bool), {}, TypeError, "X must be an array of ints, since tokens are ints. Got dtype bool."),
+        ([[0, 1], [1.5]], {}, TypeError, "X[1] must be an array of ints, since tokens are ints. Got dtype float64."),
+        (np.zeros(3, int), {}, ValueError, "X must be (N, T) of tokens. Got (3,)."),
+        (np.zeros((2, 3, 1), int), {}, ValueError, "X must be (N, T) of tokens. Got (2, 3, 1)."),
+        ([0, 1], {}, ValueError, "X[0] must be (T,) of tokens. Got ()."),
+        ([[0, 1], []], {}, ValueError, "X[1] must have at least one step. Got (0,)."),
+        ([], {}, ValueError, "X must hold at least one sequence. Got an empty list."),
+        (np.zeros((2, 0), int), {}, ValueError, "X must hold at least one sequence of at least one step. Got (2, 0)."),
+        ([[0, 6], [3, 7, -1]], {}, ValueError, "X[1] must hold tokens in [0, V=7). Got 7 at step 1."),
+        (np.array([[0, 6], [-1, 9]]), {}, ValueError, "X[1] must hold tokens in [0, V=7). Got -1 at step 0."),
+        (np.array([[9, 6], [6, 9]]), dict(lengths=[2, 1]), ValueError, "X[0] must hold tokens in [0, V=7). Got 9 at step 0."),
+        (np.array([[1, 9], [6, 9]]), dict(lengths=[1, 2]), ValueError, "X[1] must hold tokens in [0, V=7). Got 9 at step 1."),
+        (np.array([[2**64 - 1]], np.uint64), {}, ValueError, "X[0] must hold tokens in [0, V=7). Got 9223372036854775807"),
+        (np.zeros((2, 3), int), dict(lengths=[4, 1]), ValueError, "lengths must lie between 1 and T=3. Got 4"),
+        ([[0, 1]], dict(lengths=[2]), ValueError, "lengths must be None when X is a list of sequences. Got [2]."),
+    ],
+)  # fmt: skip
+def test_wrong_tokens_are_refused(X: Any, options: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as caught:
+        token_network().predict(X, **options)
+    assert message in str(caught.value)
+
+
+def test_labels_are_one_hot_rows(engine: str) -> None:
+    X, y, lengths = tokens()
+    for readout in ("every", "last", "mean"):
+        net = token_network(engine, readout=readout)
+        labels = y if readout == "every" else y[:, 0]
+        by_label = net.loss_and_gradient(X, labels, lengths=lengths)
+        by_row = net.loss_and_gradient(X, np.eye(6)[labels], lengths=lengths)
+        assert by_label[0] == by_row[0]
+        for name in by_row[1]:
+            assert_same_bits(by_label[1][name], by_row[1][name], name)
+        soft = 0.5 * np.eye(6)[labels] + 0.5 / 6
+        assert net.loss_and_gradient(X, soft, lengths=lengths)[0] != by_row[0]
+
+
+@pytest.mark.parametrize(
+    ("y", "readout", "message"),
+    [
+        ([0, 1, 6], "last", "y must hold labels in [0, O=6). Got 6."),
+        ([0, -1, 5], "mean", "y must hold labels in [0, O=6). Got -1."),
+        ([0.0, 1.0, 2.0], "last", "y must hold int labels, or a row of O=6 for each. Got dtype float64."),
+        ([True, False, True], "last", "y must hold int labels, or a row of O=6 for each. Got dtype bool."),
+        ([0, 1], "last", "y must be (N=3, O=6). Got (2,)."),
+        ([[0, 1], [1, 6], [0, 0]], "every", "y[1] must hold labels in [0, O=6). Got 6."),
+        (np.array([[0, 1], [1, 6], [0, 0]]), "every", "y must hold labels in [0, O=6). Got 6."),
+        ([[0, 1], [1], [0, 0]], "every", "y must have the lengths of X, [2, 2, 2]. Got [2, 1, 2]."),
+        (np.zeros((3, 3), int), "every", "y must be (N=3, T=2, O=6). Got (3, 3)."),
+    ],
+)
+def test_wrong_labels_are_refused(y: Any, readout: str, message: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        token_network(readout=readout).fit(np.zeros((3, 2), int), y, 1)
+    assert message in str(caught.value)
+
+
+def test_labels_are_for_softmax_and_ce_alone() -> None:
+    X = np.zeros((3, 2), int)
+    with pytest.raises(ValueError, match=r"y must be \(N=3, O=6\)\. Got \(3,\)\."):
+        token_network(readout="last", loss="mse").fit(X, [0, 1, 2], 1)

@@ -11,6 +11,7 @@ from rnn_from_scratch.clipping import GlobalNorm, NoClipping, TensorNorm
 from rnn_from_scratch.configuration import show_config
 from rnn_from_scratch.engines.select import EngineUnavailableError
 from rnn_from_scratch.gradient_check import GradientCheck, check_gradients
+from rnn_from_scratch.initializers import ScaledIdentity
 from rnn_from_scratch.layers import GRU, LSTM, Elman
 from rnn_from_scratch.network import Network
 from rnn_from_scratch.optimizers import SGD, Adam
@@ -34,6 +35,7 @@ __all__ = [
     "NoClipping",
     "NonFiniteError",
     "RNNScratch",
+    "ScaledIdentity",
     "TensorNorm",
     "__version__",
     "check_gradients",

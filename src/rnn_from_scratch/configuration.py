@@ -32,7 +32,9 @@ def configuration() -> dict[str, str]:
     facts["engine 'auto'"] = status.pop("auto")
     facts["engine 'native'"] = status.pop("native")
     facts.update(status)
-    facts["training"] = "native: sgd and adam, losses mse and ce fused; everything else is composed step by step"
+    facts["training"] = (
+        "native: fused into one call; a loss of your own (a callable) is composed of forward, loss and backward"
+    )
     for name in VARIABLES:
         facts[name] = os.environ.get(name, "not set")
     return facts

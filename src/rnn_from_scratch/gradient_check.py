@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,10 @@ from rnn_from_scratch.engines.base import first_state, loss_of
 from rnn_from_scratch.engines.numpy_engine import NumpyEngine
 from rnn_from_scratch.network import Network
 from rnn_from_scratch.parameters import Parameters
-from rnn_from_scratch.sequences import Batch, Targets, as_batch, as_targets
+from rnn_from_scratch.sequences import Batch
+from rnn_from_scratch.textbook.penalty import add_penalty
+from rnn_from_scratch.training_set import as_training_set
+from rnn_from_scratch.validation import generator as as_generator
 from rnn_from_scratch.validation import positive, shown
 
 __all__ = ["GradientCheck", "GradientRow", "check_gradients"]
@@ -58,31 +61,42 @@ class GradientCheck:
         return self.max_error <= self.tolerance  # False for NaN
 
     def __str__(self) -> str:
-        lines = [f"{'tensor':<16}{'shape':<14}{'by gradient':>16}{'by difference':>16}{'error':>11}"]
+        width = max(14, *(len(row.tensor) for row in self.rows)) + 2
+        lines = [f"{'tensor':<{width}}{'shape':<14}{'by gradient':>16}{'by difference':>16}{'error':>11}"]
         for row in self.rows:
             mark = "" if row.error <= self.tolerance else "  WRONG"
             lines.append(
-                f"{row.tensor:<16}{row.shape!s:<14}{row.by_gradient:>16.9g}{row.by_difference:>16.9g}{row.error:>11.1e}{mark}"
+                f"{row.tensor:<{width}}{row.shape!s:<14}{row.by_gradient:>16.9g}{row.by_difference:>16.9g}{row.error:>11.1e}{mark}"
             )
         verdict = "all within" if self.passed else "NOT all within"
         return "\n".join([*lines, f"{verdict} {self.tolerance:.0e}"])
 
 
 def check_gradients(
-    network: Network, X: Any, y: Any, *, lengths: Any = None, tolerance: float | None = None, random_state: Any = 0
+    network: Network,
+    X: Any,
+    y: Any,
+    *,
+    lengths: Any = None,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    l2: float = 0.0,
+    tolerance: float | None = None,
+    random_state: Any = 0,
 ) -> GradientCheck:
     """Compare the network's gradient with finite differences of its loss, tensor by tensor.
 
     For each tensor W a random direction V of unit length is drawn, and ``Σ d_W ⊙ V`` is held against
     ``(L(W + εV) − L(W − εV)) / 2ε``. The gradient comes from the network's own engine and precision, the two losses from
     the NumPy engine in float64, so that a mistake of either engine, or of the precision, shows. Where an activation has a
-    kink (relu), a difference across it is no slope: use smooth data or another seed.
+    kink (relu), or a loss has one ('mae'), a difference across it is no slope: use smooth data or another seed. Nothing is
+    dropped. Learned states and embeddings are tensors like any other.
 
     Parameters
     ----------
     network : Network
         Not changed.
-    X, y, lengths
+    X, y, lengths, sample_weight, class_weight, l2
         As in `Network.fit`.
     tolerance : float, optional
         Largest relative error that passes: 1e-6 for float64, 1e-3 for float32 when not given.
@@ -109,9 +123,11 @@ def check_gradients(
     """
     if not isinstance(network, Network):
         raise TypeError(f"network of check_gradients must be a Network. Got {shown(network)}.")
-    gradient = network.loss_and_gradient(X, y, lengths=lengths)[1]
-    generator = np.random.default_rng(random_state)
-    oracle = _Oracle(network, X, y, lengths)
+    allowed = None if tolerance is None else positive(tolerance, "tolerance", "check_gradients")
+    generator = as_generator(random_state, "check_gradients")
+    data = {"lengths": lengths, "sample_weight": sample_weight, "class_weight": class_weight}
+    gradient = network.loss_and_gradient(X, y, l2=l2, **data)[1]
+    oracle = _Oracle(network, X, y, l2, data)
     slopes = []
     for name, d_W in gradient.items():
         V = generator.normal(size=d_W.shape)
@@ -121,17 +137,14 @@ def check_gradients(
     rows = tuple(
         GradientRow(name, shape, a, b, abs(a - b) / max(abs(a), abs(b), floor)) for name, shape, a, b in slopes
     )
-    allowed = (
-        TOLERANCE[str(network.dtype)] if tolerance is None else positive(tolerance, "tolerance", "check_gradients")
-    )
-    return GradientCheck(rows, allowed)
+    return GradientCheck(rows, TOLERANCE[str(network.dtype)] if allowed is None else allowed)
 
 
 class _Oracle:
     """The loss of a network as the textbook computes it in float64, at and around its parameters."""
 
-    def __init__(self, network: Network, X: Any, y: Any, lengths: Any) -> None:
-        self.specification = network.specification
+    def __init__(self, network: Network, X: Any, y: Any, l2: float, data: dict[str, Any]) -> None:
+        self.specification, self.l2 = network.specification, l2
         float64 = np.dtype(np.float64)
         self.parameters = Parameters(self.specification, float64)
         with self.parameters.edit() as views:
@@ -139,22 +152,19 @@ class _Oracle:
                 views[name][...] = values
         # The numbers the network saw: rounded to its precision first
         seen = network.dtype or float64
-        inputs = as_batch(X, self.specification.input_size, seen, lengths)
-        targets = as_targets(y, inputs, self.specification.output_size, self.specification.readout, seen)
-        self.inputs = Batch(inputs.array.astype(float64), inputs.starts, inputs.lengths, inputs.steps)
-        self.targets = Targets(
-            targets.array.astype(float64),
-            targets.starts,
-            targets.lengths,
-            targets.steps,
-            targets.weights.astype(float64),
-        )
+        inputs, targets = as_training_set(self.specification, seen, X, y, owner="check_gradients", **data)
+        if self.specification.vocabulary_size is None:
+            inputs = replace(inputs, array=inputs.array.astype(float64))
+        self.inputs: Batch = inputs
+        self.targets = replace(targets, array=targets.array.astype(float64), weights=targets.weights.astype(float64))
         self.engine = NumpyEngine()
         self.plan = self.engine.plan(self.specification, self.parameters)
 
     def loss(self) -> float:
         run = self.engine.forward(self.plan, self.inputs, first_state(self.plan, len(self.inputs)), keep_tape=False)
-        return loss_of(self.specification, run.preactivations, self.targets)[0]
+        loss = loss_of(self.specification, run.preactivations, self.targets)[0]
+        vector = self.parameters.vector
+        return loss + add_penalty(self.l2, vector, self.parameters.matrices, np.zeros_like(vector))
 
     def slope(self, name: str, direction: FloatArray) -> float:
         losses = []

@@ -1,60 +1,72 @@
-"""`Network`: a specification, its parameters and an engine, with the methods that people call."""
+"""`Network`: the methods that people call on a specification, its parameters and an engine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from copy import copy
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, overload
 
 import numpy as np
 
-from rnn_from_scratch.alphabet import FloatArray
+from rnn_from_scratch import by_hand
+from rnn_from_scratch.alphabet import FloatArray, IndexArray
 from rnn_from_scratch.clipping import Clipping, as_clipping
-from rnn_from_scratch.engines.base import Plan, UpdateRule, batch_loss, first_state
-from rnn_from_scratch.engines.select import select_engine
-from rnn_from_scratch.initializers import initialize
+from rnn_from_scratch.engines.base import UpdateRule, batch_loss, first_state
+from rnn_from_scratch.generation import as_prompts, generate
+from rnn_from_scratch.network_base import NetworkBase
 from rnn_from_scratch.optimizers import Optimizer, as_optimizer
-from rnn_from_scratch.parameters import Parameters
-from rnn_from_scratch.sequences import Batch, Targets, as_batch, as_targets, model_dtype
-from rnn_from_scratch.layers import Layer
-from rnn_from_scratch.specification import NetworkSpecification
+from rnn_from_scratch.states import as_state
+from rnn_from_scratch.textbook.penalty import add_penalty
 from rnn_from_scratch.training.history import History
 from rnn_from_scratch.training.loop import TrainingData, TrainingPlan, train
-from rnn_from_scratch.validation import boolean, choice, generator, integer, positive, shown
+from rnn_from_scratch.training_set import as_inputs, as_training_set
+from rnn_from_scratch.validation import boolean, generator, integer, non_negative, positive, shown
 
 __all__ = ["Network"]
 
+StateLike = Mapping[str, Any]
+"""Arrays (N, H) by the names of states."""
 
-class Network:
+
+class Network(NetworkBase):
     """A stack of recurrent layers and a readout, trained by exact backpropagation through time.
 
     ::
 
-        h_t = f(W_x x_t + W_h h_{t-1} + b_h)          each layer; see `Elman`
+        h_t = layer(x_t, h_{t-1})                     each layer; see `Elman`, `GRU`, `LSTM`
         y_t = g(W_y h_t + b_y)                        readout of the top layer
 
     Parameters
     ----------
     input_size : int
-        Input features, D.
-    layers : sequence of Elman
+        Input features, D; with a vocabulary, the features of a token's embedding.
+    layers : sequence of Elman, GRU or LSTM
         The recurrent layers, from the input upwards.
     output_size : int
         Outputs, O.
-    readout : {'every', 'last'}, default='every'
-        An output for every time step, or one for the last.
+    readout : {'every', 'last', 'mean'}, default='every'
+        An output for every time step, one for the last, or one for the mean state of all real steps.
     output_activation : {'linear', 'sigmoid', 'softmax'}, default='linear'
         The function g.
-    loss : {'mse', 'ce'}, default='mse'
-        What training makes small: the mean squared error, or the cross-entropy (binary after 'sigmoid', categorical after
-        'softmax'), averaged over real steps.
+    loss : {'mse', 'mae', 'huber', 'ce'} or callable, default='mse'
+        What training makes small, averaged over real steps: an error, or the cross-entropy (binary after 'sigmoid',
+        categorical after 'softmax'). A callable takes outputs and targets, both (M, O) with a row for each real step, and
+        returns the loss and its gradient by the outputs (M, O).
+    dropout : float, default=0.0
+        Probability with which training drops each output of a layer on its way to the next; layers have their own for
+        inputs and states.
+    vocabulary_size : None or int, default=None
+        V, if the inputs are tokens, ints in [0, V), instead of features: each has a row of the matrix W_e (V, D).
+    huber_delta : float, default=1.0
+        Where the loss 'huber' turns from quadratic to linear.
+    initializer : str, ScaledIdentity or mapping, default='xavier_uniform'
+        First values of weight matrices: 'xavier_uniform', 'xavier_normal', 'he', 'orthogonal', or a scaled identity (for
+        W_h, the others keep their default); or a mapping from tensors ('layer0.W_h', or 'W_h' for all of them) to words or
+        arrays. Embeddings start standard normal, biases and learned states at zero (see `LSTM`), unless named.
     dtype : {None, 'float32', 'float64'}, default=None
-        Precision of parameters and arithmetic. None takes that of the first data: float32 stays float32, everything else
-        becomes float64.
+        Precision of parameters and arithmetic. None takes that of the first data: float32 stays float32, everything else,
+        tokens included, becomes float64.
     random_state : None, int, SeedSequence, BitGenerator or Generator, default=None
-        Seeds the first weights and the order of sequences in training.
+        Seeds the first weights, the order of sequences in training, and dropout.
     engine : {'auto', 'numpy', 'native'}, default='auto'
         Who computes; 'auto' takes the compiled engine where this installation has it. `show_config` says what runs.
 
@@ -85,111 +97,6 @@ class Network:
     (2, 1)
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        layers: Sequence[Layer],
-        output_size: int,
-        *,
-        readout: str = "every",
-        output_activation: str = "linear",
-        loss: str = "mse",
-        dtype: Any = None,
-        random_state: Any = None,
-        engine: str = "auto",
-    ) -> None:
-        self.specification = NetworkSpecification(
-            input_size,
-            layers,
-            output_size,
-            readout,
-            output_activation,
-            loss,
-        )
-        self._engine = select_engine(engine, "Network")
-        self._generator = generator(random_state, "Network")
-        self._parameters: Parameters | None = None
-        self._plan: Plan | None = None
-        if dtype is not None:
-            self._build(_dtype(dtype))
-
-    @property
-    def engine(self) -> str:
-        """The name of the engine at work: 'numpy' or 'native'."""
-        return self._engine.name
-
-    @property
-    def dtype(self) -> np.dtype[np.floating] | None:
-        """float32, float64, or None before the first data."""
-        return None if self._parameters is None else self._parameters.dtype
-
-    @property
-    def parameters(self) -> Mapping[str, FloatArray]:
-        """Read-only views of all parameters by name; a network without a dtype becomes float64 by looking.
-
-        >>> from rnn_from_scratch import Elman
-        >>> network = Network(3, [Elman(2)], 1, random_state=0)
-        >>> network.parameters["layer0.W_x"].shape
-        (2, 3)
-        """
-        return self._built().views
-
-    @contextmanager
-    def edit_parameters(self) -> Iterator[dict[str, FloatArray]]:
-        """Writable views of all parameters for the time of a ``with`` block.
-
-        Raises
-        ------
-        ValueError
-            At the end of the block, if a parameter is no longer finite; all parameters are then as they were before.
-
-        Examples
-        --------
-        >>> from rnn_from_scratch import Elman
-        >>> network = Network(3, [Elman(2)], 1, random_state=0)
-        >>> with network.edit_parameters() as p:
-        ...     p["readout.b_y"][:] = 0.5
-        >>> network.parameters["readout.b_y"]
-        array([0.5])
-        """
-        parameters = self._built()
-        before = parameters.vector.copy()
-        try:
-            with parameters.edit() as views:
-                yield views
-            for name, view in parameters.views.items():
-                if not np.isfinite(view).all():
-                    raise ValueError(f"{name} of Network must be finite. Got {shown(view)}.")
-        except BaseException:
-            with parameters.edit():
-                parameters.vector[:] = before
-            raise
-
-    def with_readout(self, readout: str) -> Network:
-        """Another network on the same parameters and generator, read out differently: training one trains both.
-
-        Parameters
-        ----------
-        readout : {'every', 'last'}
-
-        Examples
-        --------
-        >>> from rnn_from_scratch import Elman
-        >>> every = Network(1, [Elman(2)], 1, random_state=0)
-        >>> last = every.with_readout("last")
-        >>> X = np.array([[[1.0], [2.0]]])
-        >>> bool(every.predict(X)[0, -1] == last.predict(X)[0])
-        True
-        """
-        self._built()
-        other = copy(self)
-        other.specification = replace(self.specification, readout=readout)
-        other._plan = None
-        return other
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_plan": None}  # packed weights are made anew where they are needed
-
     def fit(
         self,
         X: Any,
@@ -202,6 +109,10 @@ class Network:
         clip: float | Clipping | None = None,
         shuffle: bool = True,
         lengths: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        l2: float = 0.0,
+        frozen: str | Iterable[str] = (),
         on_epoch: Callable[[int, History], None] | None = None,
     ) -> History:
         """Train, starting from the present parameters.
@@ -209,10 +120,10 @@ class Network:
         Parameters
         ----------
         X : array_like (N, T, D), or list of N array_like (T_i, D)
-            Sequences.
+            Sequences; with a vocabulary (N, T) or (T_i,) of int.
         y : array_like
-            With ``readout="every"`` (N, T, O), (N, T) for one output, or a list of (T_i, O); with ``"last"`` (N, O), or
-            (N,) for one output.
+            With ``readout="every"`` (N, T, O), (N, T) for one output, or a list of (T_i, O); otherwise (N, O), or (N,) for
+            one output. With softmax and 'ce' also int labels in [0, O): (N, T), a list of (T_i,), or (N,).
         epochs : int
             Passes over the data.
         batch_size : int, default=32
@@ -225,7 +136,17 @@ class Network:
         shuffle : bool, default=True
             Whether sequences are visited in a new random order in every epoch.
         lengths : array_like (N,) of int, optional
-            Real steps of each sequence of a three-dimensional X; what stands beyond them is never read.
+            Real steps of each sequence of a padded X; what stands beyond them is never read.
+        sample_weight : array_like (N,), with ``readout="every"`` also (N, T) or a list of (T_i,), optional
+            How much each row counts: a mini-batch's loss is Σ w ℓ / Σ w. Sequences without any weight are left out of the
+            mini-batches, as if they were not there.
+        class_weight : mapping, array_like (O,), or 'balanced', optional
+            Multiplies the weight of every row by that of its class (1 for those a mapping does not name), with softmax or
+            one sigmoid output; 'balanced' gives all classes that occur the same total weight.
+        l2 : float, default=0.0
+            λ of the penalty ½ λ Σ ‖W‖² over weight matrices, which is part of the loss and of the gradient that is clipped.
+        frozen : str or iterable of str, default=()
+            Tensors that are not to change ('layer0.W_h'), or places with all that is in them ('layer0', 'readout').
         on_epoch : callable (epoch, history), optional
             Called after every epoch, counted from 1.
 
@@ -242,47 +163,95 @@ class Network:
             If a loss or gradient is not finite; the parameters are those of the last good epoch.
         """
         owner = "Network.fit"
+        penalty = non_negative(l2, "l2", owner)
+        rule = UpdateRule(as_optimizer(optimizer, owner), as_clipping(clip, owner), penalty, self._frozen(frozen))
         how = TrainingPlan(
             epochs=integer(epochs, "epochs", owner),
             batch_size=integer(batch_size, "batch_size", owner),
             learning_rate=positive(learning_rate, "learning_rate", owner),
-            rule=UpdateRule(as_optimizer(optimizer, owner), as_clipping(clip, owner)),
+            rule=rule,
             shuffle=boolean(shuffle, "shuffle", owner),
         )
         if on_epoch is not None and not callable(on_epoch):
             raise TypeError(f"on_epoch of {owner} must be None or callable. Got {shown(on_epoch)}.")
-        inputs, targets = self._data(X, y, lengths)
-        plan = self._planned(inputs.array.dtype)
+        dtype = self._dtype_for(X)
+        weights = {"sample_weight": sample_weight, "class_weight": class_weight}
+        inputs, targets = as_training_set(self.specification, dtype, X, y, lengths=lengths, **weights)
+        plan = self._planned(dtype)
         return train(self._engine, plan, TrainingData(inputs, targets), how, self._generator, on_epoch)
 
-    def predict(self, X: Any, *, lengths: Any = None) -> FloatArray:
-        """Outputs for whole sequences, each from a zero state.
+    @overload
+    def predict(
+        self, X: Any, *, lengths: Any = None, state: StateLike | None = None, return_states: Literal[False] = False
+    ) -> FloatArray: ...
+
+    @overload
+    def predict(
+        self, X: Any, *, lengths: Any = None, state: StateLike | None = None, return_states: Literal[True]
+    ) -> tuple[FloatArray, dict[str, FloatArray]]: ...
+
+    def predict(
+        self, X: Any, *, lengths: Any = None, state: StateLike | None = None, return_states: bool = False
+    ) -> FloatArray | tuple[FloatArray, dict[str, FloatArray]]:
+        """Outputs for whole sequences.
 
         Parameters
         ----------
         X : array_like (N, T, D), or list of N array_like (T_i, D)
+            With a vocabulary (N, T) or (T_i,) of int.
         lengths : array_like (N,) of int, optional
-            Real steps of each sequence of a three-dimensional X.
+            Real steps of each sequence of a padded X.
+        state : mapping of str to array_like (N, H), optional
+            The state before the first step, under all the names of ``specification.state_shapes``; the learned state where
+            the network has one, else zeros, when not given.
+        return_states : bool, default=False
+            Whether the state at the last real step of each sequence comes with the outputs. Given to the next call, it
+            carries a sequence on; not so in a bidirectional network, whose reverse state is that of the first step.
 
         Returns
         -------
-        ndarray (N, T, O) with ``readout="every"``, zero past the end of a sequence; (N, O) with ``"last"``
+        outputs : ndarray (N, T, O) with ``readout="every"``, zero past the end of a sequence; else (N, O)
+        states : dict of str to ndarray (N, H)
+            Only with `return_states`.
 
         Raises
         ------
         TypeError, ValueError
             If an argument is not as described.
-        """
-        inputs = as_batch(X, self.specification.input_size, self._dtype_for(X), lengths)
-        plan = self._planned(inputs.array.dtype)
-        return self._engine.forward(plan, inputs, first_state(plan, len(inputs)), keep_tape=False).outputs
 
-    def loss_and_gradient(self, X: Any, y: Any, *, lengths: Any = None) -> tuple[float, dict[str, FloatArray]]:
-        """The loss over all given sequences, and its exact gradient by every parameter.
+        Examples
+        --------
+        >>> from rnn_from_scratch import GRU, Network
+        >>> network = Network(1, [GRU(2)], 1, random_state=0)
+        >>> X = np.arange(6.0).reshape(1, 6, 1)
+        >>> first, state = network.predict(X[:, :4], return_states=True)
+        >>> second = network.predict(X[:, 4:], state=state)
+        >>> np.allclose(np.concatenate([first, second], axis=1), network.predict(X))
+        True
+        """
+        wanted = boolean(return_states, "return_states", "Network.predict")
+        dtype = self._dtype_for(X)
+        inputs = as_inputs(self.specification, dtype, X, lengths)
+        before = None if state is None else as_state(state, self.specification, len(inputs), dtype)
+        plan = self._planned(dtype)
+        run = self._engine.forward(plan, inputs, before or first_state(plan, len(inputs)), keep_tape=False)
+        return (run.outputs, run.final_state) if wanted else run.outputs
+
+    def loss_and_gradient(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        lengths: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        l2: float = 0.0,
+    ) -> tuple[float, dict[str, FloatArray]]:
+        """The loss over all given sequences, and its exact gradient by every parameter; nothing is dropped.
 
         Parameters
         ----------
-        X, y, lengths
+        X, y, lengths, sample_weight, class_weight, l2
             As in `fit`.
 
         Returns
@@ -306,47 +275,150 @@ class Network:
         >>> loss, gradient["readout.b_y"]
         (12.5, array([-7.]))
         """
-        inputs, targets = self._data(X, y, lengths)
-        plan = self._planned(inputs.array.dtype)
+        owner = "Network.loss_and_gradient"
+        penalty = non_negative(l2, "l2", owner)
+        dtype = self._dtype_for(X)
+        weights = {"sample_weight": sample_weight, "class_weight": class_weight}
+        inputs, targets = as_training_set(self.specification, dtype, X, y, lengths=lengths, owner=owner, **weights)
+        plan = self._planned(dtype)
         loss, gradient = batch_loss(self._engine, plan, inputs, targets)
-        return loss, self._built().named(gradient)
+        if penalty:
+            loss += add_penalty(penalty, plan.parameters.vector, plan.parameters.matrices, gradient)
+        return loss, plan.parameters.named(gradient)
 
-    def _data(self, X: Any, y: Any, lengths: Any) -> tuple[Batch, Targets]:
-        specification, dtype = self.specification, self._dtype_for(X)
-        inputs = as_batch(X, specification.input_size, dtype, lengths)
-        targets = as_targets(y, inputs, specification.output_size, specification.readout, dtype)
-        if specification.loss == "ce":
-            _require_probabilities(targets)
-        return inputs, targets
+    def forward(
+        self, X: Any, *, lengths: Any = None, state: StateLike | None = None, dropout_key: int | None = None
+    ) -> by_hand.Run:
+        """Run whole sequences and keep what `backward` needs.
 
-    def _dtype_for(self, X: Any) -> np.dtype[np.floating]:
-        return model_dtype(X) if self._parameters is None else self._parameters.dtype
+        Parameters
+        ----------
+        X, lengths, state
+            As in `predict`.
+        dropout_key : None or int, default=None
+            Names the masks of dropout: the same key drops the same numbers. None drops nothing.
 
-    def _build(self, dtype: np.dtype[np.floating]) -> Parameters:
-        self._parameters = Parameters(self.specification, dtype)
-        initialize(self._parameters, self._generator)
-        return self._parameters
+        Returns
+        -------
+        Run
+            With ``outputs`` and ``preactivations`` in the shape of the outputs of `predict`, and ``final_state``.
 
-    def _built(self, dtype: np.dtype[np.floating] | None = None) -> Parameters:
-        return self._parameters or self._build(dtype or np.dtype(np.float64))
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described.
 
-    def _planned(self, dtype: np.dtype[np.floating]) -> Plan:
-        parameters = self._built(dtype)
-        if self._plan is None:
-            self._plan = self._engine.plan(self.specification, parameters)
-        return self._plan
+        Examples
+        --------
+        See `backward`.
+        """
+        dtype = self._dtype_for(X)
+        inputs = as_inputs(self.specification, dtype, X, lengths)
+        before = None if state is None else as_state(state, self.specification, len(inputs), dtype)
+        dropout = by_hand.as_dropout(dropout_key, len(inputs))
+        return by_hand.forward(self._engine, self._planned(dtype), inputs, before, dropout)
 
+    def backward(
+        self,
+        run: by_hand.Run,
+        d_outputs: Any = None,
+        *,
+        d_preactivations: Any = None,
+        d_state: StateLike | None = None,
+    ) -> by_hand.Gradients:
+        """The gradient of whatever you compute from a run, by every parameter, the inputs and the state before.
 
-def _dtype(dtype: Any) -> np.dtype[np.floating]:
-    try:
-        name = np.dtype(dtype).name
-    except TypeError:
-        name = dtype
-    return np.dtype(choice(name, "dtype", "Network", ("float32", "float64")))
+        Parameters
+        ----------
+        run : Run
+            What `forward` returned; the parameters have not changed since.
+        d_outputs : array_like, in the shape of ``run.outputs``
+            The gradient of your function by the outputs; what stands past the end of a sequence is never looked at.
+        d_preactivations : array_like, in the same shape
+            The gradient by the outputs before the function g, instead of `d_outputs`.
+        d_state : mapping of str to array_like (N, H), optional
+            The gradient by the final state; zero for names that are not there.
 
+        Returns
+        -------
+        Gradients
+            With ``gradient`` by the names of `parameters`, ``d_inputs`` (N, T, D) and ``d_state``, by the state before the
+            first step. Learned states have their gradient only where they were used: if `forward` was given no state.
 
-def _require_probabilities(targets: Targets) -> None:
-    rows = targets.array[targets.rows()]
-    outside = (rows < 0) | (rows > 1)
-    if outside.any():
-        raise ValueError(f"y must lie in [0, 1] when the loss is 'ce'. Got {float(rows[outside][0])}.")
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described.
+
+        Examples
+        --------
+        >>> from rnn_from_scratch import GRU, Network
+        >>> network = Network(1, [GRU(2)], 1, random_state=0)
+        >>> X = np.ones((1, 3, 1))
+        >>> run = network.forward(X)
+        >>> by_hand = network.backward(run, 2 * run.outputs / 3)  # of the mean of the squares
+        >>> loss, gradient = network.loss_and_gradient(X, np.zeros((1, 3, 1)))
+        >>> np.allclose(by_hand.gradient["layer0.W_h"], gradient["layer0.W_h"])
+        True
+        """
+        plan = self._planned(np.dtype(np.float64))
+        return by_hand.backward(self._engine, plan, run, d_outputs, d_preactivations, d_state)
+
+    def generate(self, prompt: Any, steps: int, temperature: float = 1.0, rng: Any = None) -> IndexArray:
+        """Tokens that follow a prompt, drawn one after the other from the network's own probabilities.
+
+        For networks with a vocabulary and a softmax output for each of its tokens, that read forward only and answer at
+        every step or at the last; nothing is dropped.
+
+        Parameters
+        ----------
+        prompt : array_like (T,) of int, (N, T) for several, or list of N array_like (T_i,)
+        steps : int
+            How many tokens.
+        temperature : float, default=1.0
+            Pre-activations are divided by it before the softmax: below 1 likely tokens become likelier; 0 takes the most
+            probable one.
+        rng : None, int, SeedSequence, BitGenerator or Generator, default=None
+            Draws the tokens; None draws others each time.
+
+        Returns
+        -------
+        ndarray (steps,) of int64, or (N, steps) for several prompts
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, or if the network cannot generate.
+
+        Examples
+        --------
+        >>> from rnn_from_scratch import Elman, Network
+        >>> words = {"output_activation": "softmax", "loss": "ce", "vocabulary_size": 3}
+        >>> network = Network(4, [Elman(8)], 3, random_state=0, **words)
+        >>> tokens = np.tile([0, 1, 2], 10)
+        >>> history = network.fit(tokens[None, :-1], tokens[None, 1:], epochs=100, learning_rate=0.01)
+        >>> network.generate([0, 1], steps=4, temperature=0)
+        array([2, 0, 1, 2])
+        """
+        owner = "Network.generate"
+        steps, temperature = integer(steps, "steps", owner), non_negative(temperature, "temperature", owner)
+        drawer = generator(rng, owner, "rng")
+        inputs, alone = as_prompts(self.specification, prompt)
+        tokens = generate(self._engine, self.specification, self._built(), inputs, steps, temperature, drawer)
+        return tokens[0] if alone else tokens
+
+    def _frozen(self, frozen: object) -> tuple[str, ...]:
+        """The full names of all tensors that the user's words mean."""
+        names = [frozen] if isinstance(frozen, str) else frozen
+        if not isinstance(names, Iterable):
+            raise TypeError(f"frozen of Network.fit must be a list of names such as 'layer0'. Got {shown(frozen)}.")
+        known = [tensor.name for tensor in self.specification.tensors()]
+        meant: set[str] = set()
+        for name in names:
+            found = [tensor for tensor in known if tensor == name or tensor.startswith(f"{name}.")]
+            if not found:
+                raise ValueError(
+                    f"frozen of Network.fit must name tensors or their places, {known}. Got {shown(name)}."
+                )
+            meant.update(found)
+        return tuple(name for name in known if name in meant)

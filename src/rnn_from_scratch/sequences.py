@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rnn_from_scratch.alphabet import FloatArray, IndexArray
 from rnn_from_scratch.validation import numeric_array, require_finite, shown
 
-__all__ = ["Batch", "Targets", "as_batch", "as_targets", "model_dtype"]
+__all__ = ["Batch", "Targets", "as_batch", "as_targets", "as_tokens", "is_list_of_sequences", "model_dtype"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Batch:
     Attributes
     ----------
     array : ndarray (S, D)
-        The rows of all steps, C-contiguous, of the model's dtype.
+        The rows of all steps, C-contiguous, of the model's dtype; tokens are (S, 1) of int64.
     starts, lengths : ndarray (N,) of int64
         First row and number of steps of each sequence; every length is at least 1.
     steps : int
@@ -120,7 +120,7 @@ def as_batch(X: object, features: int, dtype: np.dtype[np.floating], lengths: ob
     >>> batch.starts, batch.lengths, batch.array.ravel()
     (array([0, 2]), array([2, 1]), array([1., 2., 3.]))
     """
-    if _is_list_of_sequences(X):
+    if is_list_of_sequences(X):
         if lengths is not None:
             raise ValueError(f"lengths must be None when {name} is a list of sequences. Got {shown(lengths)}.")
         return _from_list(X, features, dtype, name)  # type: ignore[arg-type]  # checked in the line above
@@ -137,29 +137,151 @@ def as_batch(X: object, features: int, dtype: np.dtype[np.floating], lengths: ob
     return batch
 
 
-def as_targets(y: object, inputs: Batch, outputs: int, readout: str, dtype: np.dtype[np.floating]) -> Targets:
+def as_tokens(X: object, vocabulary_size: int, lengths: object = None, name: str = "X") -> Batch:
+    """Sequences of tokens as users pass them, checked and in one form.
+
+    Parameters
+    ----------
+    X : array_like (N, T) of int, or list of N array_like (T_i,) of int
+        Values past a sequence's end are never looked at: -1 may stand there.
+    vocabulary_size : int
+        V: real tokens lie in [0, V).
+    lengths : array_like (N,) of int, optional
+        Real steps of each sequence of a two-dimensional X; all T when not given.
+
+    Returns
+    -------
+    Batch
+        Its array is (S, 1) of int64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming `name`, what is allowed and what came.
+
+    Examples
+    --------
+    >>> batch = as_tokens([[2, 0], [1]], 3)
+    >>> batch.array.ravel(), batch.lengths
+    (array([2, 0, 1]), array([2, 1]))
+    >>> as_tokens([[2, 0], [3]], 3)
+    Traceback (most recent call last):
+    ValueError: X[1] must hold tokens in [0, V=3). Got 3 at step 0.
+    """
+    if is_list_of_sequences(X):
+        if lengths is not None:
+            raise ValueError(f"lengths must be None when {name} is a list of sequences. Got {shown(lengths)}.")
+        batch = _tokens_from_list(X, name)  # type: ignore[arg-type]  # checked in the line above
+    else:
+        values = _whole_numbers(X, name)
+        if values.ndim != 2:
+            raise ValueError(f"{name} must be (N, T) of tokens. Got {values.shape}.")
+        N, T = values.shape
+        if N == 0 or T == 0:
+            raise ValueError(f"{name} must hold at least one sequence of at least one step. Got {values.shape}.")
+        real = _as_lengths(lengths, N, T)
+        array = np.ascontiguousarray(values).reshape(N * T, 1)
+        batch = Batch(array, np.arange(N, dtype=np.int64) * T, real, T)  # type: ignore[arg-type]  # tokens are ints
+    _require_known(batch, vocabulary_size, name)
+    return batch
+
+
+def _tokens_from_list(X: Sequence[object], name: str) -> Batch:
+    if len(X) == 0:
+        raise ValueError(f"{name} must hold at least one sequence. Got an empty list.")
+    arrays = [_whole_numbers(item, f"{name}[{n}]") for n, item in enumerate(X)]
+    for n, values in enumerate(arrays):
+        if values.ndim != 1:
+            raise ValueError(f"{name}[{n}] must be (T,) of tokens. Got {values.shape}.")
+        if len(values) == 0:
+            raise ValueError(f"{name}[{n}] must have at least one step. Got {values.shape}.")
+    lengths = np.array([len(values) for values in arrays], dtype=np.int64)
+    rows: Any = np.concatenate(arrays)[:, None]
+    return Batch(rows, np.cumsum(lengths) - lengths, lengths, int(lengths.max()))
+
+
+def _whole_numbers(values: object, name: str) -> IndexArray:
+    """An array of ints as int64; what is too large for it becomes the largest, which nobody's vocabulary holds."""
+    array = numeric_array(values, name)
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be an array of ints, since tokens are ints. Got dtype {array.dtype}.")
+    if array.dtype == np.uint64:
+        array = np.minimum(array, np.uint64(np.iinfo(np.int64).max))
+    return array.astype(np.int64, copy=False)
+
+
+def _require_known(batch: Batch, vocabulary_size: int, name: str) -> None:
+    tokens = batch.array[:, 0] if batch.unpadded else batch.array[batch.rows(), 0]
+    outside = np.flatnonzero((tokens < 0) | (tokens >= vocabulary_size))
+    if outside.size:
+        first = int(outside[0])
+        ends = np.cumsum(batch.lengths)
+        n = int(np.searchsorted(ends, first, side="right"))
+        step = first - int(ends[n] - batch.lengths[n])
+        raise ValueError(
+            f"{name}[{n}] must hold tokens in [0, V={vocabulary_size}). Got {int(tokens[first])} at step {step}."
+        )
+
+
+def as_targets(
+    y: object, inputs: Batch, outputs: int, readout: str, dtype: np.dtype[np.floating], *, labels: bool = False
+) -> Targets:
     """Targets as users pass them, one row for every output that the loss looks at.
 
     Parameters
     ----------
     y : array_like
-        With ``readout="every"`` (N, T, O), or (N, T) for one output, or a list of arrays (T_i, O) or (T_i,); with
-        ``readout="last"`` (N, O), or (N,) for one output.
+        With ``readout="every"`` (N, T, O), or (N, T) for one output, or a list of arrays (T_i, O) or (T_i,); otherwise
+        (N, O), or (N,) for one output.
     inputs : Batch
         The sequences that the targets belong to.
+    labels : bool, default=False
+        Whether y may also name classes by ints in [0, O): (N, T) or a list of (T_i,), otherwise (N,). They become rows of
+        zeros and a one.
 
     Raises
     ------
     TypeError, ValueError
         Naming what is allowed and what came.
     """
-    if readout == "last":
+    if labels:
+        y = _rows_of_labels(y, inputs, outputs, readout, dtype)
+    if readout != "every":
         batch = _last_targets(y, len(inputs), outputs, dtype)
-    elif _is_list_of_sequences(y):
+    elif is_list_of_sequences(y):
         batch = _list_targets(y, inputs, outputs, dtype)
     else:
         batch = _padded_targets(y, inputs, outputs, dtype)
     return Targets(batch.array, batch.starts, batch.lengths, batch.steps, np.ones(len(batch.array), dtype))
+
+
+def _rows_of_labels(y: Any, inputs: Batch, outputs: int, readout: str, dtype: np.dtype[np.floating]) -> Any:
+    """Labels turned into rows with a one at the class; anything that has rows already is handed on."""
+    if readout == "every" and is_list_of_sequences(y):
+        items = [numeric_array(item, f"y[{n}]") for n, item in enumerate(y)]
+        if not items or any(item.ndim != 1 for item in items):
+            return y
+        return [_one_hot(item, outputs, dtype, f"y[{n}]") for n, item in enumerate(items)]
+    values = numeric_array(y, "y")
+    if readout != "every":
+        return _one_hot(values, outputs, dtype, "y") if values.shape == (len(inputs),) else y
+    real = inputs.real_steps()
+    if values.shape != real.shape:
+        return y
+    rows = np.zeros((*real.shape, outputs), dtype)
+    rows[real] = _one_hot(values[real], outputs, dtype, "y")
+    return rows
+
+
+def _one_hot(labels: npt.NDArray[Any], outputs: int, dtype: np.dtype[np.floating], name: str) -> FloatArray:
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"{name} must hold int labels, or a row of O={outputs} for each. Got dtype {labels.dtype}.")
+    outside = (labels < 0) | (labels >= outputs)
+    if outside.any():
+        raise ValueError(f"{name} must hold labels in [0, O={outputs}). Got {int(labels[outside][0])}.")
+    rows = np.zeros((len(labels), outputs), dtype)
+    rows[np.arange(len(labels)), labels] = 1
+    return rows
 
 
 def _last_targets(y: object, N: int, outputs: int, dtype: np.dtype[np.floating]) -> Batch:
@@ -179,7 +301,7 @@ def _list_targets(y: Any, inputs: Batch, outputs: int, dtype: np.dtype[np.floati
     if not np.array_equal(batch.lengths, inputs.lengths):
         expected, came = shown(inputs.lengths.tolist()), shown(batch.lengths.tolist())
         raise ValueError(f"y must have the lengths of X, {expected}. Got {came}.")
-    return batch
+    return replace(batch, steps=inputs.steps)  # a padded X may have more steps than its longest sequence
 
 
 def _padded_targets(y: object, inputs: Batch, outputs: int, dtype: np.dtype[np.floating]) -> Batch:
@@ -193,7 +315,7 @@ def _padded_targets(y: object, inputs: Batch, outputs: int, dtype: np.dtype[np.f
     return batch
 
 
-def _is_list_of_sequences(X: object) -> bool:
+def is_list_of_sequences(X: object) -> bool:
     """A list (or object array) whose items differ in length or are arrays: not one rectangular nested list."""
     if isinstance(X, np.ndarray):
         return X.dtype == object and X.ndim == 1

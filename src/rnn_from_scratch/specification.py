@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -179,12 +180,68 @@ class NetworkSpecification:
                 raise ValueError(f"specification of {OWNER} must have no field {name!r}. Known are {sorted(known)}.")
         for name in ("input_size", "layers", "output_size"):
             if name not in words:
-                raise ValueError(f"specification of {OWNER} must have the field {name!r}. Got {sorted(words)}.")
+                came = sorted(map(str, words))
+                raise ValueError(f"specification of {OWNER} must have the field {name!r}. Got {came}.")
         if not isinstance(words["layers"], (list, tuple)):
             raise TypeError(f"layers of {OWNER} must be a list of one or more layers. Got {shown(words['layers'])}.")
         if callable(words.get("loss")):
             raise TypeError(f"loss of {OWNER} must be one of {LOSSES} when read from a file. Got a callable.")
         return cls(**{**words, "layers": [layer_from_dict(layer) for layer in words["layers"]]})
+
+    def to_json(self) -> str:
+        """The specification as JSON text; `from_json` is the way back.
+
+        Raises
+        ------
+        ValueError
+            If the loss is a callable, which no text can hold.
+
+        Examples
+        --------
+        >>> from rnn_from_scratch import LSTM
+        >>> specification = NetworkSpecification(3, [LSTM(8, bidirectional=True)], 2, "mean")
+        >>> NetworkSpecification.from_json(specification.to_json()) == specification
+        True
+        """
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> NetworkSpecification:
+        """The specification that `to_json` wrote down.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the text is not JSON, or naming the field that is missing, unknown, said twice or wrong.
+
+        Examples
+        --------
+        >>> NetworkSpecification.from_json('{"input_size": 3, "layers": [], "output_size": 1}')
+        Traceback (most recent call last):
+        TypeError: layers of Network must be a list of one or more layers. Got [].
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"specification of {OWNER} must be a str of JSON. Got {shown(text)}.")
+        try:
+            words = json.loads(text, object_pairs_hook=_each_field_once)
+        except _SaidTwice as error:
+            raise ValueError(f"specification of {OWNER} must say {error} once. Got it twice.") from None
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"specification of {OWNER} must be JSON. Got {shown(text)} ({error}).") from None
+        return cls.from_dict(words)
+
+
+class _SaidTwice(Exception):
+    """A field stands twice in one JSON object."""
+
+
+def _each_field_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _SaidTwice(repr(name))
+        found[name] = value
+    return found
 
 
 def require_useful_output(loss: object, output_activation: str, outputs: int, owner: str) -> None:

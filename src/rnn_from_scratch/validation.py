@@ -17,6 +17,7 @@ __all__ = [
     "fraction",
     "generator",
     "integer",
+    "non_negative",
     "number",
     "numeric_array",
     "positive",
@@ -81,6 +82,19 @@ def positive(value: object, name: str, owner: str) -> float:
     return result
 
 
+def non_negative(value: object, name: str, owner: str) -> float:
+    """A finite number, zero or above.
+
+    >>> non_negative(-1, "l2", "Network.fit")
+    Traceback (most recent call last):
+    ValueError: l2 of Network.fit must be a finite number >= 0. Got -1.
+    """
+    result = number(value, name, owner, "a finite number >= 0")
+    if result < 0:
+        raise ValueError(f"{name} of {owner} must be a finite number >= 0. Got {shown(value)}.")
+    return result
+
+
 def fraction(value: object, name: str, owner: str) -> float:
     """A number from 0 up to, but not, 1.
 
@@ -115,7 +129,7 @@ def choice(value: object, name: str, owner: str, allowed: Collection[str]) -> st
     return value
 
 
-def generator(random_state: object, owner: str) -> np.random.Generator:
+def generator(random_state: object, owner: str, name: str = "random_state") -> np.random.Generator:
     """The random generator that `random_state` stands for: None, an int >= 0, a SeedSequence or a Generator itself."""
     if isinstance(random_state, np.random.Generator):
         return random_state
@@ -123,10 +137,10 @@ def generator(random_state: object, owner: str) -> np.random.Generator:
     if random_state is None or isinstance(random_state, seeds):
         return np.random.default_rng(random_state)
     try:
-        return np.random.default_rng(integer(random_state, "random_state", owner, minimum=0))
+        return np.random.default_rng(integer(random_state, name, owner, minimum=0))
     except (TypeError, ValueError) as error:
         allowed = "None, an int >= 0, a SeedSequence, a BitGenerator or a Generator"
-        raise type(error)(f"random_state of {owner} must be {allowed}. Got {shown(random_state)}.") from None
+        raise type(error)(f"{name} of {owner} must be {allowed}. Got {shown(random_state)}.") from None
 
 
 def numeric_array(values: object, name: str) -> npt.NDArray[Any]:

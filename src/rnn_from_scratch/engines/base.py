@@ -25,6 +25,7 @@ from rnn_from_scratch.textbook.dropout import Dropout
 from rnn_from_scratch.textbook.losses import loss_and_gradient
 from rnn_from_scratch.textbook.penalty import add_penalty
 from rnn_from_scratch.textbook.readout import OUTPUT_ACTIVATIONS, d_preactivations
+from rnn_from_scratch.validation import shown
 
 __all__ = [
     "Backward",
@@ -261,8 +262,10 @@ def _custom_loss(specification: NetworkSpecification, a: FloatArray, t: FloatArr
     """The user's function of outputs and targets (M, O) that gives the loss and its gradient by the outputs (M, O)."""
     activation = specification.output_activation
     y = OUTPUT_ACTIVATIONS[activation](a)
-    loss, d_y = specification.loss(y, t)  # type: ignore[operator]  # the caller has looked
-    d_y = np.asarray(d_y, dtype=a.dtype)
+    returned = specification.loss(y, t)  # type: ignore[operator]  # the caller has looked
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        raise TypeError(f"loss of Network must return a pair, the loss and its gradient. Got {shown(returned)}.")
+    loss, d_y = returned[0], np.asarray(returned[1], dtype=a.dtype)
     if np.ndim(loss) != 0 or d_y.shape != y.shape:
         raise ValueError(
             f"loss of Network must return a number and a gradient of shape {y.shape}. "

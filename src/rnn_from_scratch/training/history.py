@@ -14,7 +14,7 @@ class History:
     Attributes
     ----------
     loss : list of float
-        Mean over the epoch's rows, each as it was before the update it took part in.
+        Weighted mean over the epoch's rows, each as it was before the update it took part in, penalty included.
     learning_rate : list of float
         Of the epoch's last update.
     gradient_norm_mean, gradient_norm_max : list of float
