@@ -1,4 +1,4 @@
-"""The alphabet: every symbol of the library, defined here once and never redefined.
+r"""The alphabet: every symbol of the library, defined here once and never redefined.
 
 Code, docstrings, documentation, C++ and error messages use the same letters:
 
