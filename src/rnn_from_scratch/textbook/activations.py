@@ -25,14 +25,14 @@ def sigmoid(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
     >>> sigmoid(np.array([-50.0, 0.0, 1e4]))
     array([1.92874985e-22, 5.00000000e-01, 1.00000000e+00])
     """
-    e = np.minimum(a, 40.0, out)  # beyond it σ rounds to 1, and further on eᵃ would overflow
+    e = np.minimum(a, 40.0, out=out)  # beyond it σ rounds to 1, and further on eᵃ would overflow
     np.exp(e, e)
     return np.divide(e, e + 1.0, e)
 
 
 def relu(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """max(a, 0)."""
-    return np.maximum(a, 0, out)
+    return np.maximum(a, 0, out=out)
 
 
 def linear(a: FloatArray, out: FloatArray | None = None) -> FloatArray:

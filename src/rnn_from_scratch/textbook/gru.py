@@ -63,9 +63,9 @@ class Tape(NamedTuple):
     reset: str
 
 
-def by_gate(W: FloatArray) -> FloatArray:
-    """Weights of a product (3·H, L) as one matrix for each gate, transposed: (3, L, H)."""
-    return W.reshape(3, -1, W.shape[1]).swapaxes(1, 2)
+def _by_gate(W: FloatArray) -> FloatArray:
+    """Weights (3·H, L) of a product, or biases (3·H,), as one matrix for each gate: (3, H, L)."""
+    return W.reshape(3, len(W) // 3, -1)
 
 
 def _advance_after(
@@ -73,7 +73,7 @@ def _advance_after(
 ) -> None:
     """Pre-activations of the input a (3, N, H) become r, z, n in place; what W_h sees and h_before give q and the next h."""
     r_z, (r, z, n) = a[:2], a
-    np.matmul(seen, by_gate(p["W_h"]), out=from_h)
+    np.matmul(seen, _by_gate(p["W_h"]).swapaxes(1, 2), out=from_h)
     r_z += from_h[:2]
     sigmoid(r_z, r_z)
     np.add(from_h[2], p["b_hn"], q)
@@ -87,7 +87,7 @@ def _advance_before(
 ) -> None:
     """The same with the reset before the product."""
     r_z, (r, z, n) = a[:2], a
-    W_h_T = by_gate(p["W_h"])
+    W_h_T = _by_gate(p["W_h"]).swapaxes(1, 2)
     r_z += np.matmul(seen, W_h_T[:2], out=from_h[:2])
     sigmoid(r_z, r_z)
     np.multiply(r, seen, s)
@@ -115,7 +115,7 @@ def step(p: Tensors, x: FloatArray, state: tuple[FloatArray, ...], reset: str) -
     """
     (h_before,) = state
     h, past = np.empty_like(h_before), np.empty_like(h_before)
-    a = project_gates(x[None], p["W_x"], p["b_h"], out=np.empty((1, 3, *h.shape), h.dtype))[0]
+    a = project_gates(x[None], _by_gate(p["W_x"]), _by_gate(p["b_h"]), out=np.empty((1, 3, *h.shape), h.dtype))[0]
     ADVANCE[reset](p, a, h_before, h_before, h, past, np.empty_like(a))
     return (h,)
 
@@ -134,7 +134,7 @@ def forward(
     H = p["W_h"].shape[1]
     advance = ADVANCE[reset]
     gates = room.empty("gates", (3, T, N, H), x.dtype).swapaxes(0, 1)  # (T, 3, N, H)
-    project_gates(x, p["W_x"], p["b_h"], out=gates)  # what the inputs contribute; the loop turns it into gates
+    project_gates(x, _by_gate(p["W_x"]), _by_gate(p["b_h"]), out=gates)  # what the inputs contribute; the loop turns it into gates
     past = room.empty("past", (T, N, H), x.dtype)
     h = room.empty("h", (T + 1, N, H), x.dtype)
     from_h = room.empty("from_h", (3, N, H), x.dtype)

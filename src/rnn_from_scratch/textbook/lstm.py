@@ -49,6 +49,10 @@ from rnn_from_scratch.textbook.products import (
 __all__ = ["Tape", "backward", "forward", "step"]
 
 
+SIGMOIDS_FIRST = np.array([0, 1, 3, 2])
+"""Inside forward and backward the gates stand in the order i, f, o, g, so that one call makes all three sigmoids."""
+
+
 class Tape(NamedTuple):
     """What backward needs of forward."""
 
@@ -56,21 +60,25 @@ class Tape(NamedTuple):
     h: FloatArray  # (T + 1, N, H): h[t] is the state before step t, and so c[t]
     c: FloatArray  # (T + 1, N, H)
     tanh_c: FloatArray  # (T, N, H): of the memory after step t
-    gates: FloatArray  # (T, 4, N, H): i, f, g, o; each lies in memory by itself, as (4, T, N, H)
+    gates: FloatArray  # (T, 4, N, H): i, f, o, g; each lies in memory by itself, as (4, T, N, H)
     active: Sequence[int]
     mask: FloatArray | None  # (N, H)
 
 
 def _advance(a: FloatArray, c_before: FloatArray, h: FloatArray, c: FloatArray, tanh_c: FloatArray) -> None:
-    """Pre-activations a (4, N, H) become i, f, g, o in place; c_before gives the next h, c and tanh c."""
-    i, f, g, o = a
-    np.tanh(g, tanh_c)  # out of the way of one sigmoid for all, which is faster than two
-    sigmoid(a, a)
-    g[...] = tanh_c
+    """Pre-activations a (4, N, H) become i, f, o, g in place; c_before gives the next h, c and tanh c."""
+    i_f_o, (i, f, o, g) = a[:3], a
+    sigmoid(i_f_o, i_f_o)
+    np.tanh(g, g)
     np.multiply(f, c_before, c)
     c += np.multiply(i, g, tanh_c)
     np.tanh(c, tanh_c)
     np.multiply(o, tanh_c, h)
+
+
+def _by_gate(W: FloatArray) -> FloatArray:
+    """Weights (4·H, L) of a product, or biases (4·H,), as one matrix for each gate, in the order i, f, o, g: (4, H, L)."""
+    return W.reshape(4, len(W) // 4, -1)[SIGMOIDS_FIRST]
 
 
 def step(p: Tensors, x: FloatArray, state: tuple[FloatArray, ...]) -> tuple[FloatArray, ...]:
@@ -84,7 +92,7 @@ def step(p: Tensors, x: FloatArray, state: tuple[FloatArray, ...]) -> tuple[Floa
     h_before, c_before = state
     h, c, tanh_c = (np.empty_like(c_before) for _ in range(3))
     a = x.dot(p["W_x"].T) + h_before.dot(p["W_h"].T) + p["b_h"]  # (N, 4·H)
-    _advance(a.reshape(len(a), 4, -1).swapaxes(0, 1), c_before, h, c, tanh_c)
+    _advance(a.reshape(len(a), 4, -1).swapaxes(0, 1)[SIGMOIDS_FIRST], c_before, h, c, tanh_c)
     return h, c
 
 
@@ -99,9 +107,9 @@ def forward(
     """All steps: x (T, N, D), h_0 and c_0 (N, H) give every h (T, N, H), each row's last h and c, and the tape."""
     T, N, _ = x.shape
     H = p["W_h"].shape[1]
-    W_h_T = p["W_h"].reshape(4, H, H).swapaxes(1, 2)  # by gate
+    W_h_T = _by_gate(p["W_h"]).swapaxes(1, 2)
     gates = room.empty("gates", (4, T, N, H), x.dtype).swapaxes(0, 1)  # (T, 4, N, H)
-    project_gates(x, p["W_x"], p["b_h"], out=gates)  # what the inputs contribute; the loop turns it into gates
+    project_gates(x, _by_gate(p["W_x"]), _by_gate(p["b_h"]), out=gates)  # what the inputs contribute; the loop turns it into gates
     h, c = (room.empty(name, (T + 1, N, H), x.dtype) for name in "hc")
     tanh_c = room.empty("tanh_c", (T, N, H), x.dtype)
     from_h = room.empty("from_h", (4, N, H), x.dtype)
@@ -124,23 +132,26 @@ def backward(
     """All steps in reverse: d_h (T, N, H), d_h_T and d_c_T (N, H) give d_p, d_x (T, N, D), and d_h_0, d_c_0."""
     x, h, c, tanh_c, gates, active, mask = tape
     T, N, H = tanh_c.shape
-    by_c, by_h, from_h_to_c = _factors(tape, room)
+    by_i_f, by_o, by_g, from_h_to_c = _factors(tape, room)
     d_a = room.empty("d_a", (T, N, 4, H), x.dtype)
     d_gates = d_a.swapaxes(1, 2)  # (T, 4, N, H)
     d_h_next, d_c_next = (d.copy() for d in d_state)  # a row joins when its sequence ends
-    W_h, f, buffer = p["W_h"], gates[:, 1], np.empty_like(d_h_next)
-    for d_h_t, d_next, d_c, by_c_t, by_h_t, from_h_to_c_t, f_t, d_a_t, d_i_f_g, d_o, spare, m in back_through_time(
-        active, d_h, d_h_next, d_c_next, by_c, by_h, from_h_to_c, f, d_a.reshape(T, N, 4 * H),
-        d_gates[:, :3], d_gates[:, 3], buffer, mask,
+    W_h = p["W_h"]
+    known = (by_i_f, by_g, by_o, from_h_to_c, gates[:, 1], d_h)
+    wanted = (d_gates[:, :2], d_gates[:, 2], d_gates[:, 3], d_a.reshape(T, N, 4 * H))
+    carried = (d_h_next, d_c_next, np.empty_like(d_h_next), mask)
+    for by_i_f_t, by_g_t, by_o_t, from_h_to_c_t, f, d_h_t, d_i_f, d_g, d_o, d_a_t, d_next, d_c, spare, m in back_through_time(
+        active, *known, *wanted, *carried
     ):
         d_next += d_h_t
         d_c += np.multiply(d_next, from_h_to_c_t, spare)
-        np.multiply(d_c, by_c_t, d_i_f_g)
-        np.multiply(d_next, by_h_t, d_o)
+        np.multiply(d_c, by_i_f_t, d_i_f)
+        np.multiply(d_c, by_g_t, d_g)
+        np.multiply(d_next, by_o_t, d_o)
         d_a_t.dot(W_h, d_next)
         if m is not None:
             d_next *= m
-        d_c *= f_t
+        d_c *= f
     rows = d_a.reshape(T, N, 4 * H)
     clear_ended(rows, active)
     seen = h[:-1] if mask is None else h[:-1] * mask
@@ -148,22 +159,20 @@ def backward(
     return d_p, flat(rows).dot(p["W_x"]).reshape(x.shape), (d_h_next, d_c_next)
 
 
-def _factors(tape: Tape, room: Room) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """For all steps at once, so that the loop only has to multiply: what d_c is multiplied with for d_a_i, d_a_f and d_a_g
-    (T, 3, N, H), what d_h is multiplied with for d_a_o, and for its way to d_c (T, N, H)."""
+def _factors(tape: Tape, room: Room) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """For all steps at once, so that the loop only has to multiply: what d_c is multiplied with for d_a_i and d_a_f
+    (T, 2, N, H), what d_h is for d_a_o, what d_c is for d_a_g, and what d_h is on its way to d_c (T, N, H)."""
     gates = tape.gates.swapaxes(0, 1)
-    i, _, g, o = gates
-    factors = room.empty("factors", gates.shape, i.dtype)
-    np.multiply(gates, gates, factors)
-    np.subtract(gates, factors, factors)  # the slopes of σ; that of tanh replaces the third
-    by_i, by_f, by_g, by_o = factors
+    i, _, o, g = gates
+    factors, from_h_to_c = room.empty("factors", gates.shape, i.dtype), room.empty("from_h_to_c", i.shape, i.dtype)
+    np.multiply(gates[:3], gates[:3], factors[:3])
+    np.subtract(gates[:3], factors[:3], factors[:3])  # slopes of σ: s − s²
+    by_i, by_f, by_o, by_g = factors
     by_i *= g
     by_f *= tape.c[:-1]
-    np.multiply(g, g, by_g)
-    np.subtract(1.0, by_g, by_g)
-    by_g *= i
     by_o *= tape.tanh_c
-    from_h_to_c = np.multiply(tape.tanh_c, tape.tanh_c, room.empty("from_h_to_c", i.shape, i.dtype))
-    np.subtract(1.0, from_h_to_c, from_h_to_c)
-    from_h_to_c *= o
-    return factors[:3].swapaxes(0, 1), by_o, from_h_to_c
+    for values, slope, factor in ((g, by_g, i), (tape.tanh_c, from_h_to_c, o)):
+        np.multiply(values, values, slope)
+        np.subtract(1.0, slope, slope)  # slopes of tanh: 1 − t²
+        slope *= factor
+    return factors[:2].swapaxes(0, 1), by_o, by_g, from_h_to_c

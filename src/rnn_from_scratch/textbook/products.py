@@ -107,17 +107,17 @@ def project(x: FloatArray, W_x: FloatArray, b_h: FloatArray) -> FloatArray:
 
 
 def project_gates(x: FloatArray, W_x: FloatArray, b_h: FloatArray, out: FloatArray) -> FloatArray:
-    """The same for G gates, each in an array of its own: out (T, G, N, H), which must lie in memory as (G, T, N, H)."""
-    _, G, _, H = out.shape
-    a = out.swapaxes(0, 1).reshape(G, -1, H)  # (G, T·N, H), the same memory
-    np.matmul(flat(x), W_x.reshape(G, H, -1).swapaxes(1, 2), out=a)
-    a += b_h.reshape(G, 1, H)
+    """The same for G gates, each by itself: W_x (G, H, D), b_h (G, H, 1), out (T, G, N, H) that lies in memory as (G, T, N, H)."""
+    T, G, N, H = out.shape
+    a = out.swapaxes(0, 1).reshape(G, T * N, H)  # the same memory
+    np.matmul(flat(x), W_x.swapaxes(1, 2), out=a)
+    a += b_h.swapaxes(1, 2)
     return out
 
 
 def over_time(d_a: FloatArray, seen: FloatArray) -> FloatArray:
     """d_a (T, N, K) and what its weights saw (T, N, L) give Σ_t d_a_t seen_tᵀ (K, L), summed over the batch as well."""
-    return flat(d_a).T.dot(flat(seen))  # type: ignore[no-any-return]
+    return np.matmul(flat(d_a).T, flat(seen))  # where d_a is a part of rows, np.dot would copy it
 
 
 def total(d_a: FloatArray) -> FloatArray:
