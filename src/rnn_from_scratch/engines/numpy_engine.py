@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnn_from_scratch.alphabet import BoolArray, FloatArray, IndexArray, State, Tensors
-from rnn_from_scratch.engines.base import Backward, Engine, Forward, Plan, active_rows
+from rnn_from_scratch.engines.base import (
+    Backward,
+    Engine,
+    Forward,
+    Plan,
+    UpdateReport,
+    UpdateRule,
+    Updates,
+    active_rows,
+)
+from rnn_from_scratch.optimizers import OptimizerState
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch
 from rnn_from_scratch.specification import Direction, NetworkSpecification
 from rnn_from_scratch.textbook import dropout as masks
 from rnn_from_scratch.textbook import elman, embedding, gru, lstm, readout
 from rnn_from_scratch.textbook.dropout import Dropout
+from rnn_from_scratch.textbook.products import FRESH, Room, Workspace
 
 __all__ = ["NumpyEngine", "NumpyPlan"]
 
 CELLS: dict[str, Any] = {"elman": elman, "gru": gru, "lstm": lstm}
 
 
+Places = dict[str, dict[str, FloatArray]]
+"""Tensors by the place they belong to, and there by the names of the alphabet: ``["layer0.reverse"]["W_h"]``."""
+
+
 class NumpyPlan(Plan):
-    """A network, and its parameters by the place they belong to."""
+    """A network, its parameters by the place they belong to, and where the arrays of a run come from: new ones, each time."""
 
     def __init__(self, specification: NetworkSpecification, parameters: Parameters) -> None:
         super().__init__(specification, parameters)
@@ -31,10 +46,36 @@ class NumpyPlan(Plan):
         self.levels = [
             tuple(d for d in specification.directions if d.level == level) for level in range(len(specification.layers))
         ]
+        self.rooms: dict[str, Room] = dict.fromkeys(self.tensors, FRESH)
+
+    def gradient(self) -> tuple[FloatArray, Places]:
+        """A flat gradient of zeros, and the same memory by place."""
+        gradient = np.zeros_like(self.parameters.vector)
+        return gradient, by_place(self.parameters.named(gradient))
+
+    @cached_property
+    def training(self) -> TrainingPlan:
+        """The plan that training runs on, and nobody else."""
+        return TrainingPlan(self.specification, self.parameters)
 
 
-@dataclass(frozen=True)
-class Rows:
+class TrainingPlan(NumpyPlan):
+    """Uses the same arrays in every update. What a run on it gives is valid until the next run, so it stays inside training."""
+
+    def __init__(self, specification: NetworkSpecification, parameters: Parameters) -> None:
+        super().__init__(specification, parameters)
+        self.rooms = {place: Workspace() for place in self.tensors}
+        self._gradient = super().gradient()
+        self._has_learned = any(tensor.name.endswith("_0") for tensor in parameters.tensors)
+
+    def gradient(self) -> tuple[FloatArray, Places]:
+        """The same gradient again; a run writes all of it but the learned states, which it leaves zero."""
+        if self._has_learned:
+            self._gradient[0].fill(0)
+        return self._gradient
+
+
+class Rows(NamedTuple):
     """How the sequences of a batch lie in time-major arrays (T, N, …): sorted by falling length."""
 
     order: IndexArray | None  # (N,): which sequence each row is, or None where they come sorted
@@ -67,8 +108,7 @@ class Rows:
         return values if self.real is None else np.where(self.real, values, 0)
 
 
-@dataclass(frozen=True)
-class NetworkTape:
+class NetworkTape(NamedTuple):
     """What the layers keep, which masks were used, and how the rows of the batch lie."""
 
     rows: Rows
@@ -109,8 +149,9 @@ class NumpyEngine(Engine[NumpyPlan]):
                     rows.reverse(x) if direction.reverse else x,
                     first,
                     rows.active,
-                    _state_mask(direction, dropout, x.dtype),
+                    None if dropout is None else _state_mask(direction, dropout, x.dtype),
                     **direction.layer.options,
+                    room=plan.rooms[direction.name],
                 )
                 outputs.append(rows.reverse(h) if direction.reverse else h)
                 last.append(final[0])
@@ -133,8 +174,7 @@ class NumpyEngine(Engine[NumpyPlan]):
         self, plan: NumpyPlan, tape: NetworkTape, d_preactivations: FloatArray, d_final_state: State
     ) -> Backward:
         specification, rows = plan.specification, tape.rows
-        gradient = np.zeros_like(plan.parameters.vector)
-        d_tensors = by_place(plan.parameters.named(gradient))
+        gradient, d_tensors = plan.gradient()
         d_a = rows.sort(d_preactivations)
         if specification.readout == "every":
             d_a = rows.without_padding(d_a.swapaxes(0, 1))
@@ -146,12 +186,14 @@ class NumpyEngine(Engine[NumpyPlan]):
         d_state = {}
         for directions in reversed(plan.levels):
             d_x = None
-            for direction, d_own in zip(directions, np.split(d_h, len(directions), axis=2), strict=True):
+            shares = [d_h] if len(directions) == 1 else np.split(d_h, len(directions), axis=2)
+            for direction, d_own in zip(directions, shares, strict=True):
                 d_p, d_read, d_first = CELLS[direction.layer.cell].backward(
                     plan.tensors[direction.name],
                     tape.cells[direction.name],
                     rows.reverse(d_own) if direction.reverse else d_own,
                     tuple(d_last[name] for name in direction.state_names),
+                    room=plan.rooms[direction.name],
                 )
                 _store(d_tensors[direction.name], d_p)
                 d_read = rows.reverse(d_read) if direction.reverse else d_read
@@ -168,6 +210,11 @@ class NumpyEngine(Engine[NumpyPlan]):
             d_tensors["embedding"]["W_e"][...] = d_W_e
         return Backward(gradient, np.ascontiguousarray(rows.unsort(d_h.swapaxes(0, 1))), d_state)
 
+    def train_updates(
+        self, plan: NumpyPlan, updates: Updates, rule: UpdateRule, optimizer_state: OptimizerState
+    ) -> UpdateReport:
+        return super().train_updates(plan.training, updates, rule, optimizer_state)
+
     def step(self, plan: NumpyPlan, x: FloatArray, state: State) -> tuple[FloatArray, dict[str, FloatArray]]:
         if plan.specification.vocabulary_size is not None:
             x = embedding.forward(plan.tensors["embedding"]["W_e"], x[:, 0])
@@ -181,9 +228,9 @@ class NumpyEngine(Engine[NumpyPlan]):
         return readout.OUTPUT_ACTIVATIONS[plan.specification.output_activation](a), next_state
 
 
-def by_place(named: Tensors) -> dict[str, dict[str, FloatArray]]:
-    """Tensors by the place they belong to, and there by the names of the alphabet: ``["layer0.reverse"]["W_h"]``."""
-    places: dict[str, dict[str, FloatArray]] = {}
+def by_place(named: Tensors) -> Places:
+    """Tensors by place and name."""
+    places: Places = {}
     for full_name, values in named.items():
         place, symbol = full_name.rsplit(".", 1)
         places.setdefault(place, {})[symbol] = values
@@ -235,10 +282,10 @@ def _input_mask(
     return found
 
 
-def _state_mask(direction: Direction, dropout: Dropout | None, dtype: np.dtype[np.floating]) -> FloatArray | None:
+def _state_mask(direction: Direction, dropout: Dropout, dtype: np.dtype[np.floating]) -> FloatArray | None:
     """What the recurrent state is multiplied with inside products (N, H)."""
     layer = direction.layer
-    if dropout is None or not layer.recurrent_dropout:
+    if not layer.recurrent_dropout:
         return None
     kind = masks.RECURRENT_REVERSE if direction.reverse else masks.RECURRENT
     return masks.mask(dropout, direction.level, kind, EVERY_STEP, layer.hidden_size, layer.recurrent_dropout, dtype)[0]
@@ -268,4 +315,4 @@ def _d_seen(plan: NumpyPlan, rows: Rows, d: FloatArray, d_last: dict[str, FloatA
     for direction, own in zip(top, np.split(d, len(top), axis=1), strict=True):
         name = direction.state_names[0]
         d_last[name] = d_last[name] + own
-    return np.zeros((T, N, d.shape[1]), d.dtype)
+    return np.broadcast_to(np.zeros((), d.dtype), (T, N, d.shape[1]))

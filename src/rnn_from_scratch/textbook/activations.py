@@ -14,27 +14,20 @@ from rnn_from_scratch.alphabet import FloatArray
 
 __all__ = ["ACTIVATIONS", "Activation", "linear", "relu", "sigmoid", "softmax", "tanh"]
 
-LARGEST = {"f": 88.0, "d": 709.0}
-"""Where eˣ is still finite, by dtype."""
-
-
 def tanh(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """The hyperbolic tangent."""
     return np.tanh(a, out)
 
 
 def sigmoid(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
-    """σ(a) = 1 / (1 + e⁻ᵃ), without overflow and with correct digits in both tails.
+    """σ(a) = 1 / (1 + e⁻ᵃ) = eᵃ / (1 + eᵃ), without overflow and with correct digits in both tails.
 
     >>> sigmoid(np.array([-50.0, 0.0, 1e4]))
     array([1.92874985e-22, 5.00000000e-01, 1.00000000e+00])
     """
-    # Not np.negative: in NumPy 2.4 it is wrong in place on a column of a four-column float32 array
-    e = np.multiply(a, -1, out)
-    np.minimum(e, LARGEST[e.dtype.char], out=e)  # beyond it eˣ would overflow, and σ is as good as zero
-    np.exp(e, out=e)
-    e += 1
-    return np.reciprocal(e, out=e)
+    e = np.minimum(a, 40.0, out=out)  # beyond it σ rounds to 1, and further on eᵃ would overflow
+    np.exp(e, e)
+    return np.divide(e, e + 1.0, e)
 
 
 def relu(a: FloatArray, out: FloatArray | None = None) -> FloatArray:

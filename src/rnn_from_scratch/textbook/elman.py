@@ -27,7 +27,7 @@ import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray, Tensors
 from rnn_from_scratch.textbook.activations import ACTIVATIONS
-from rnn_from_scratch.textbook.products import flat, over_time, project
+from rnn_from_scratch.textbook.products import FRESH, Room, back_through_time, clear_ended, flat, keep_last, over_time, project, through_time, total
 
 __all__ = ["Tape", "backward", "forward", "step"]
 
@@ -50,7 +50,7 @@ def step(p: Tensors, x: FloatArray, state: tuple[FloatArray, ...], activation: s
     (array([[21., 42.]]),)
     """
     (h,) = state
-    a = np.dot(x, p["W_x"].T) + np.dot(h, p["W_h"].T) + p["b_h"]
+    a = x.dot(p["W_x"].T) + h.dot(p["W_h"].T) + p["b_h"]
     return (ACTIVATIONS[activation].value(a, a),)
 
 
@@ -61,45 +61,39 @@ def forward(
     active: Sequence[int],
     mask: FloatArray | None,
     activation: str,
+    room: Room = FRESH,
 ) -> tuple[FloatArray, tuple[FloatArray, ...], Tape]:
     """All steps: x (T, N, D) and h_0 (N, H) give every h (T, N, H), the last h of each row (N, H), and the tape."""
     T, N, _ = x.shape
     f = ACTIVATIONS[activation].value
     W_h_T = p["W_h"].T
     from_x = project(x, p["W_x"], p["b_h"])  # (T, N, H)
-    h = np.empty((T + 1, N, W_h_T.shape[1]), x.dtype)
+    h = room.empty("h", (T + 1, N, len(W_h_T)), x.dtype)
     (h[0],) = state
-    for t, n in enumerate(active):
-        before, now = h[t, :n], h[t + 1, :n]
-        np.dot(before if mask is None else before * mask[:n], W_h_T, out=now)
-        now += from_x[t, :n]
-        f(now, now)
-        if n < N:
-            h[t + 1, n:] = h[t, n:]
+    for h_before, from_x_t, h_t, m in through_time(active, h[:-1], from_x, h[1:], mask):
+        seen = h_before if m is None else h_before * m
+        seen.dot(W_h_T, h_t)
+        h_t += from_x_t
+        f(h_t, h_t)
+    keep_last(h, active)
     return h[1:], (h[-1],), Tape(x, h, active, mask, activation)
 
 
 def backward(
-    p: Tensors, tape: Tape, d_h: FloatArray, d_state: tuple[FloatArray, ...]
+    p: Tensors, tape: Tape, d_h: FloatArray, d_state: tuple[FloatArray, ...], room: Room = FRESH
 ) -> tuple[dict[str, FloatArray], FloatArray, tuple[FloatArray, ...]]:
     """All steps in reverse: d_h (T, N, H) by every h and d_h_T (N, H) by the last give d_p, d_x (T, N, D), d_h_0 (N, H)."""
     x, h, active, mask, activation = tape
-    W_h, W_x = p["W_h"], p["W_x"]
+    W_h = p["W_h"]
     d_a = ACTIVATIONS[activation].slope(h[1:])  # (T, N, H): the slopes, which the loop turns into gradients
     d_h_next = d_state[0].copy()  # by the state that step t hands on; a row joins when its sequence ends
-    for t in range(len(active) - 1, -1, -1):
-        n = active[t]
-        d_a_t, d_next = d_a[t, :n], d_h_next[:n]
-        d_next += d_h[t, :n]
+    for d_a_t, d_h_t, d_next, m in back_through_time(active, d_a, d_h, d_h_next, mask):
+        d_next += d_h_t
         d_a_t *= d_next
-        if n < len(d_h_next):
-            d_a[t, n:] = 0
-        np.dot(d_a_t, W_h, out=d_next)
-        if mask is not None:
-            d_next *= mask[:n]
-    d_p = {
-        "W_x": over_time(d_a, x),
-        "W_h": over_time(d_a, h[:-1] if mask is None else h[:-1] * mask),
-        "b_h": flat(d_a).sum(axis=0),
-    }
-    return d_p, np.dot(d_a, W_x), (d_h_next,)
+        d_a_t.dot(W_h, d_next)
+        if m is not None:
+            d_next *= m
+    clear_ended(d_a, active)
+    seen = h[:-1] if mask is None else h[:-1] * mask
+    d_p = {"W_x": over_time(d_a, x), "W_h": over_time(d_a, seen), "b_h": total(d_a)}
+    return d_p, flat(d_a).dot(p["W_x"]).reshape(x.shape), (d_h_next,)

@@ -35,7 +35,18 @@ import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray, Tensors
 from rnn_from_scratch.textbook.activations import sigmoid
-from rnn_from_scratch.textbook.products import flat, over_time, project
+from rnn_from_scratch.textbook.products import (
+    FRESH,
+    Room,
+    back_through_time,
+    clear_ended,
+    flat,
+    keep_last,
+    over_time,
+    project_gates,
+    through_time,
+    total,
+)
 
 __all__ = ["Tape", "backward", "forward", "step"]
 
@@ -45,45 +56,49 @@ class Tape(NamedTuple):
 
     x: FloatArray  # (T, N, D)
     h: FloatArray  # (T + 1, N, H): h[t] is the state before step t
-    gates: FloatArray  # (T, N, 3·H): r, z, n
+    gates: FloatArray  # (T, 3, N, H): r, z, n; each lies in memory by itself, as (3, T, N, H)
     past: FloatArray  # (T, N, H): q with the reset after the product, s with the reset before
     active: Sequence[int]
     mask: FloatArray | None  # (N, H)
     reset: str
 
 
+def _by_gate(W: FloatArray) -> FloatArray:
+    """Weights (3·H, L) of a product, or biases (3·H,), as one matrix for each gate: (3, H, L)."""
+    return W.reshape(3, len(W) // 3, -1)
+
+
 def _advance_after(
-    p: Tensors, a: FloatArray, seen: FloatArray, h_before: FloatArray, h: FloatArray, q: FloatArray, room: FloatArray
+    p: Tensors, a: FloatArray, seen: FloatArray, h_before: FloatArray, h: FloatArray, q: FloatArray, from_h: FloatArray
 ) -> None:
-    """Pre-activations of the input a (N, 3·H) become r, z, n in place; what W_h sees and h_before give q and the next h."""
-    H = h.shape[1]
-    r_z, n = a[:, : 2 * H], a[:, 2 * H :]
-    from_h = np.dot(seen, p["W_h"].T, out=room)
-    r_z += from_h[:, : 2 * H]
+    """Pre-activations of the input a (3, N, H) become r, z, n in place; what W_h sees and h_before give q and the next h."""
+    r_z, (r, z, n) = a[:2], a
+    np.matmul(seen, _by_gate(p["W_h"]).swapaxes(1, 2), out=from_h)
+    r_z += from_h[:2]
     sigmoid(r_z, r_z)
-    np.add(from_h[:, 2 * H :], p["b_hn"], out=q)
-    n += r_z[:, :H] * q
+    np.add(from_h[2], p["b_hn"], q)
+    n += np.multiply(r, q, from_h[0])
     np.tanh(n, n)
-    _blend(r_z[:, H:], n, h_before, h)
+    _blend(z, n, h_before, h)
 
 
 def _advance_before(
-    p: Tensors, a: FloatArray, seen: FloatArray, h_before: FloatArray, h: FloatArray, s: FloatArray, room: FloatArray
+    p: Tensors, a: FloatArray, seen: FloatArray, h_before: FloatArray, h: FloatArray, s: FloatArray, from_h: FloatArray
 ) -> None:
     """The same with the reset before the product."""
-    H = h.shape[1]
-    r_z, n = a[:, : 2 * H], a[:, 2 * H :]
-    r_z += np.dot(seen, p["W_h"][: 2 * H].T)
+    r_z, (r, z, n) = a[:2], a
+    W_h_T = _by_gate(p["W_h"]).swapaxes(1, 2)
+    r_z += np.matmul(seen, W_h_T[:2], out=from_h[:2])
     sigmoid(r_z, r_z)
-    np.multiply(r_z[:, :H], seen, out=s)
-    n += np.dot(s, p["W_h"][2 * H :].T)
+    np.multiply(r, seen, s)
+    n += np.matmul(s, W_h_T[2], out=from_h[2])
     np.tanh(n, n)
-    _blend(r_z[:, H:], n, h_before, h)
+    _blend(z, n, h_before, h)
 
 
 def _blend(z: FloatArray, n: FloatArray, h_before: FloatArray, h: FloatArray) -> None:
     """h = n + z ⊙ (h_before − n), which is (1 − z) ⊙ n + z ⊙ h_before."""
-    np.subtract(h_before, n, out=h)
+    np.subtract(h_before, n, h)
     h *= z
     h += n
 
@@ -99,8 +114,8 @@ def step(p: Tensors, x: FloatArray, state: tuple[FloatArray, ...], reset: str) -
     (array([[0.5]]),)
     """
     (h_before,) = state
-    a = np.dot(x, p["W_x"].T) + p["b_h"]
     h, past = np.empty_like(h_before), np.empty_like(h_before)
+    a = project_gates(x[None], _by_gate(p["W_x"]), _by_gate(p["b_h"]), out=np.empty((1, 3, *h.shape), h.dtype))[0]
     ADVANCE[reset](p, a, h_before, h_before, h, past, np.empty_like(a))
     return (h,)
 
@@ -112,100 +127,116 @@ def forward(
     active: Sequence[int],
     mask: FloatArray | None,
     reset: str,
+    room: Room = FRESH,
 ) -> tuple[FloatArray, tuple[FloatArray, ...], Tape]:
     """All steps: x (T, N, D) and h_0 (N, H) give every h (T, N, H), each row's last h, and the tape."""
     T, N, _ = x.shape
+    H = p["W_h"].shape[1]
     advance = ADVANCE[reset]
-    gates = project(x, p["W_x"], p["b_h"])  # (T, N, 3·H): what the inputs contribute; the loop turns it into gates
-    H = gates.shape[2] // 3
-    past = np.zeros((T, N, H), x.dtype)
-    h = np.empty((T + 1, N, H), x.dtype)
-    room = np.empty((N, 3 * H), x.dtype)
+    gates = room.empty("gates", (3, T, N, H), x.dtype).swapaxes(0, 1)  # (T, 3, N, H)
+    project_gates(x, _by_gate(p["W_x"]), _by_gate(p["b_h"]), out=gates)  # what the inputs contribute; the loop turns it into gates
+    past = room.empty("past", (T, N, H), x.dtype)
+    h = room.empty("h", (T + 1, N, H), x.dtype)
+    from_h = room.empty("from_h", (3, N, H), x.dtype)
     (h[0],) = state
-    for t, n in enumerate(active):
-        before = h[t, :n]
-        seen = before if mask is None else before * mask[:n]
-        advance(p, gates[t, :n], seen, before, h[t + 1, :n], past[t, :n], room[:n])
-        if n < N:
-            h[t + 1, n:] = h[t, n:]
+    for a, h_before, h_t, past_t, m in through_time(active, gates, h[:-1], h[1:], past, mask):
+        seen = h_before if m is None else h_before * m
+        advance(p, a, seen, h_before, h_t, past_t, from_h[:, : len(seen)])
+    keep_last(h, active)
+    clear_ended(past, active)
     return h[1:], (h[-1],), Tape(x, h, gates, past, active, mask, reset)
 
 
 def backward(
-    p: Tensors, tape: Tape, d_h: FloatArray, d_state: tuple[FloatArray, ...]
+    p: Tensors, tape: Tape, d_h: FloatArray, d_state: tuple[FloatArray, ...], room: Room = FRESH
 ) -> tuple[dict[str, FloatArray], FloatArray, tuple[FloatArray, ...]]:
     """All steps in reverse: d_h (T, N, H) and d_h_T (N, H) give d_p, d_x (T, N, D) and d_h_0 (N, H)."""
-    through_time = _backward_after if tape.reset == "after" else _backward_before
-    T, N, H = tape.past.shape
-    d_h_next = d_state[0].copy()  # a row joins when its sequence ends
-    d_a, d_past = through_time(p, tape, d_h, d_h_next)
-    seen = tape.h[:-1] if tape.mask is None else tape.h[:-1] * tape.mask
-    d_W_h = np.empty_like(p["W_h"])
-    d_W_h[: 2 * H] = over_time(d_a[:, :, : 2 * H], seen)
-    d_W_h[2 * H :] = over_time(d_past, seen) if tape.reset == "after" else over_time(d_a[:, :, 2 * H :], tape.past)
-    d_p = {"W_x": over_time(d_a, tape.x), "W_h": d_W_h, "b_h": flat(d_a).sum(axis=0)}
+    x, h, past, mask, H = tape.x, tape.h, tape.past, tape.mask, tape.h.shape[2]
+    d_h_0 = d_state[0].copy()
+    d_all = BACKWARD[tape.reset](p, tape, d_h, d_h_0, room)  # (T, N, …): by a_n, a_r, a_z, and by q
+    clear_ended(d_all, tape.active)
+    d_a = d_all[:, :, : 3 * H]
+    seen = h[:-1] if mask is None else h[:-1] * mask
     if tape.reset == "after":
-        d_p["b_hn"] = flat(d_past).sum(axis=0)
-    return d_p, np.dot(d_a, p["W_x"]), (d_h_next,)
+        d_W_h = over_time(d_all[:, :, H:], seen)
+    else:
+        d_W_h = np.concatenate([over_time(d_all[:, :, H:], seen), over_time(d_all[:, :, :H], past)])
+    sums = total(d_all)
+    # W_x and b_h begin with r, d_a with n
+    d_p = {"W_x": np.roll(over_time(d_a, x), -H, axis=0), "W_h": d_W_h, "b_h": np.roll(sums[: 3 * H], -H)}
+    if tape.reset == "after":
+        d_p["b_hn"] = sums[3 * H :]
+    return d_p, flat(d_a).dot(np.roll(p["W_x"], H, axis=0)).reshape(x.shape), (d_h_0,)
 
 
-def _slopes(tape: Tape) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
-    """r, z, and for all steps at once: the slope of r, and what d_h is multiplied with for d_a_z and d_a_n; (T, N, H)."""
-    H = tape.past.shape[2]
-    r, z, n = (tape.gates[:, :, k * H : (k + 1) * H] for k in range(3))
-    by_z = (tape.h[:-1] - n) * (z * (1 - z))
-    by_n = (1 - z) * (1 - n * n)
-    return r, z, r * (1 - r), by_z, by_n
+def _factors(tape: Tape, room: Room) -> FloatArray:
+    """What d_h is multiplied with for d_a_n, d_a_r, d_a_z and d_q, for all steps at once: (4, T, N, H).
+
+    With the reset before the product, the second and last are what d_s is multiplied with for d_a_r and d_h.
+    """
+    r, z, n = tape.gates.swapaxes(0, 1)
+    by = room.empty("factors", (4, *r.shape), r.dtype)
+    by_n, by_r, by_z, by_past = by
+    np.multiply(n, n, by_n)
+    np.subtract(1.0, by_n, by_n)
+    np.subtract(1.0, z, by_past)  # by_past holds 1 − z, and then z (1 − z), for a while
+    by_n *= by_past
+    by_past *= z
+    np.subtract(tape.h[:-1], n, by_z)
+    by_z *= by_past
+    np.subtract(1.0, r, by_r)
+    by_r *= tape.past
+    if tape.reset == "after":
+        np.multiply(by_n, r, by_past)
+        by_r *= by_past
+    else:
+        by_past[...] = r  # and s = r ⊙ h_{t-1} makes by_r = h_{t-1} r (1 − r)
+    return by
 
 
-def _backward_after(p: Tensors, tape: Tape, d_h: FloatArray, d_h_next: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """d_a (T, N, 3·H) and d_q (T, N, H); leaves d_h_0 in d_h_next."""
+def _backward_after(p: Tensors, tape: Tape, d_h: FloatArray, d_h_next: FloatArray, room: Room) -> FloatArray:
+    """d_a_n, d_a_r, d_a_z, d_q (T, N, 4·H); leaves d_h_0 in d_h_next."""
     T, N, H = tape.past.shape
-    r, z, slope_r, by_z, by_n = _slopes(tape)
-    # Everything is d_h_t times something known: one product for all four, in the order n, r, z, q. The last three are what
-    # W_h is multiplied with.
-    factors = np.empty((T, N, 4, H), by_n.dtype)
-    factors[:, :, 0] = by_n
-    np.multiply(by_n * tape.past, slope_r, out=factors[:, :, 1])
-    factors[:, :, 2] = by_z
-    np.multiply(by_n, r, out=factors[:, :, 3])
-    room = np.empty((N, H), by_n.dtype)
-    for t in range(T - 1, -1, -1):
-        n = tape.active[t]
-        d_h_t, d_t, from_W_h = d_h_next[:n], factors[t, :n], room[:n]
-        d_h_t += d_h[t, :n]
-        np.multiply(d_h_t[:, None], d_t, out=d_t)
-        if n < N:
-            factors[t, n:] = 0
-        np.dot(d_t.reshape(n, 4 * H)[:, H:], p["W_h"], out=from_W_h)
-        if tape.mask is not None:
-            from_W_h *= tape.mask[:n]
-        d_h_t *= z[t, :n]
-        d_h_t += from_W_h
-    d_a = np.empty((T, N, 3, H), by_n.dtype)
-    d_a[:, :, :2], d_a[:, :, 2] = factors[:, :, 1:3], factors[:, :, 0]
-    return d_a.reshape(T, N, 3 * H), factors[:, :, 3]
+    by, z = _factors(tape, room).swapaxes(0, 1), tape.gates[:, 1]
+    d_all = room.empty("d_all", (T, N, 4, H), z.dtype)
+    rows, buffer = d_all.reshape(T, N, 4 * H), np.empty_like(d_h_next)
+    for d_h_t, d_next, by_t, d_t, seen_by_W_h, z_t, from_W_h, m in back_through_time(
+        tape.active, d_h, d_h_next, by, d_all.swapaxes(1, 2), rows[:, :, H:], z, buffer, tape.mask
+    ):
+        d_next += d_h_t
+        np.multiply(d_next, by_t, d_t)  # everything is d_h_t times something known: one product for all four
+        seen_by_W_h.dot(p["W_h"], from_W_h)
+        if m is not None:
+            from_W_h *= m
+        d_next *= z_t
+        d_next += from_W_h
+    return rows
 
 
-def _backward_before(p: Tensors, tape: Tape, d_h: FloatArray, d_h_next: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """d_a (T, N, 3·H) and d_s (T, N, H); leaves d_h_0 in d_h_next."""
+def _backward_before(p: Tensors, tape: Tape, d_h: FloatArray, d_h_next: FloatArray, room: Room) -> FloatArray:
+    """d_a_n, d_a_r, d_a_z (T, N, 3·H); leaves d_h_0 in d_h_next."""
     T, N, H = tape.past.shape
-    r, z, slope_r, by_z, by_n = _slopes(tape)
     W_hr_hz, W_hn = p["W_h"][: 2 * H], p["W_h"][2 * H :]
-    d_a, d_past = np.zeros((T, N, 3 * H), by_n.dtype), np.zeros((T, N, H), by_n.dtype)
-    for t in range(T - 1, -1, -1):
-        n = tape.active[t]
-        d_h_t, d_a_t, d_s = d_h_next[:n], d_a[t, :n], d_past[t, :n]
-        before = tape.h[t, :n]
-        seen = before if tape.mask is None else before * tape.mask[:n]
-        d_h_t += d_h[t, :n]
-        np.multiply(d_h_t, by_n[t, :n], out=d_a_t[:, 2 * H :])
-        np.multiply(d_h_t, by_z[t, :n], out=d_a_t[:, H : 2 * H])
-        np.dot(d_a_t[:, 2 * H :], W_hn, out=d_s)
-        np.multiply(d_s * seen, slope_r[t, :n], out=d_a_t[:, :H])
-        through_W_h = np.dot(d_a_t[:, : 2 * H], W_hr_hz) + d_s * r[t, :n]
-        if tape.mask is not None:
-            through_W_h *= tape.mask[:n]
-        d_h_t *= z[t, :n]
-        d_h_t += through_W_h
-    return d_a, d_past
+    by_n, by_r, by_z, r = _factors(tape, room)
+    rows = room.empty("d_all", (T, N, 3 * H), r.dtype)
+    d_n, d_r, d_z = (rows[:, :, k * H : (k + 1) * H] for k in range(3))
+    d_s, buffer = np.empty_like(d_h_next), np.empty_like(d_h_next)
+    for d_h_t, d_next, by_n_t, by_z_t, by_r_t, r_t, z_t, d_n_t, d_z_t, d_r_t, d_r_z, d_s_t, from_W_h, m in back_through_time(
+        tape.active, d_h, d_h_next, by_n, by_z, by_r, r, tape.gates[:, 1], d_n, d_z, d_r, rows[:, :, H:], d_s, buffer, tape.mask
+    ):
+        d_next += d_h_t
+        np.multiply(d_next, by_n_t, d_n_t)
+        np.multiply(d_next, by_z_t, d_z_t)
+        d_n_t.dot(W_hn, d_s_t)
+        np.multiply(d_s_t, by_r_t, d_r_t)
+        d_r_z.dot(W_hr_hz, from_W_h)
+        d_s_t *= r_t
+        from_W_h += d_s_t
+        if m is not None:
+            from_W_h *= m
+        d_next *= z_t
+        d_next += from_W_h
+    return rows
+
+
+BACKWARD = {"after": _backward_after, "before": _backward_before}

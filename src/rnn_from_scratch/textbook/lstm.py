@@ -33,9 +33,24 @@ import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray, Tensors
 from rnn_from_scratch.textbook.activations import sigmoid
-from rnn_from_scratch.textbook.products import flat, over_time, project
+from rnn_from_scratch.textbook.products import (
+    FRESH,
+    Room,
+    back_through_time,
+    clear_ended,
+    flat,
+    keep_last,
+    over_time,
+    project_gates,
+    through_time,
+    total,
+)
 
 __all__ = ["Tape", "backward", "forward", "step"]
+
+
+SIGMOIDS_FIRST = np.array([0, 1, 3, 2])
+"""Inside forward and backward the gates stand in the order i, f, o, g, so that one call makes all three sigmoids."""
 
 
 class Tape(NamedTuple):
@@ -45,22 +60,25 @@ class Tape(NamedTuple):
     h: FloatArray  # (T + 1, N, H): h[t] is the state before step t, and so c[t]
     c: FloatArray  # (T + 1, N, H)
     tanh_c: FloatArray  # (T, N, H): of the memory after step t
-    gates: FloatArray  # (T, N, 4·H): i, f, g, o
+    gates: FloatArray  # (T, 4, N, H): i, f, o, g; each lies in memory by itself, as (4, T, N, H)
     active: Sequence[int]
     mask: FloatArray | None  # (N, H)
 
 
 def _advance(a: FloatArray, c_before: FloatArray, h: FloatArray, c: FloatArray, tanh_c: FloatArray) -> None:
-    """Pre-activations a (N, 4·H) become i, f, g, o in place; c_before gives the next h, c and tanh c."""
-    H = h.shape[1]
-    i_f, g, o = a[:, : 2 * H], a[:, 2 * H : 3 * H], a[:, 3 * H :]
-    sigmoid(i_f, i_f)
+    """Pre-activations a (4, N, H) become i, f, o, g in place; c_before gives the next h, c and tanh c."""
+    i_f_o, (i, f, o, g) = a[:3], a
+    sigmoid(i_f_o, i_f_o)
     np.tanh(g, g)
-    sigmoid(o, o)
-    np.multiply(i_f[:, H:], c_before, out=c)
-    c += i_f[:, :H] * g
+    np.multiply(f, c_before, c)
+    c += np.multiply(i, g, tanh_c)
     np.tanh(c, tanh_c)
-    np.multiply(o, tanh_c, out=h)
+    np.multiply(o, tanh_c, h)
+
+
+def _by_gate(W: FloatArray) -> FloatArray:
+    """Weights (4·H, L) of a product, or biases (4·H,), as one matrix for each gate, in the order i, f, o, g: (4, H, L)."""
+    return W.reshape(4, len(W) // 4, -1)[SIGMOIDS_FIRST]
 
 
 def step(p: Tensors, x: FloatArray, state: tuple[FloatArray, ...]) -> tuple[FloatArray, ...]:
@@ -73,64 +91,88 @@ def step(p: Tensors, x: FloatArray, state: tuple[FloatArray, ...]) -> tuple[Floa
     """
     h_before, c_before = state
     h, c, tanh_c = (np.empty_like(c_before) for _ in range(3))
-    a = np.dot(x, p["W_x"].T) + np.dot(h_before, p["W_h"].T) + p["b_h"]
-    _advance(a, c_before, h, c, tanh_c)
+    a = x.dot(p["W_x"].T) + h_before.dot(p["W_h"].T) + p["b_h"]  # (N, 4·H)
+    _advance(a.reshape(len(a), 4, -1).swapaxes(0, 1)[SIGMOIDS_FIRST], c_before, h, c, tanh_c)
     return h, c
 
 
 def forward(
-    p: Tensors, x: FloatArray, state: tuple[FloatArray, ...], active: Sequence[int], mask: FloatArray | None
+    p: Tensors,
+    x: FloatArray,
+    state: tuple[FloatArray, ...],
+    active: Sequence[int],
+    mask: FloatArray | None,
+    room: Room = FRESH,
 ) -> tuple[FloatArray, tuple[FloatArray, ...], Tape]:
     """All steps: x (T, N, D), h_0 and c_0 (N, H) give every h (T, N, H), each row's last h and c, and the tape."""
     T, N, _ = x.shape
-    W_h_T = p["W_h"].T
-    H = len(W_h_T)
-    gates = project(x, p["W_x"], p["b_h"])  # (T, N, 4·H): what the inputs contribute; the loop turns it into gates
-    h, c = (np.empty((T + 1, N, H), x.dtype) for _ in range(2))
-    tanh_c = np.zeros((T, N, H), x.dtype)
-    from_h = np.empty((N, 4 * H), x.dtype)
+    H = p["W_h"].shape[1]
+    W_h_T = _by_gate(p["W_h"]).swapaxes(1, 2)
+    gates = room.empty("gates", (4, T, N, H), x.dtype).swapaxes(0, 1)  # (T, 4, N, H)
+    project_gates(x, _by_gate(p["W_x"]), _by_gate(p["b_h"]), out=gates)  # what the inputs contribute; the loop turns it into gates
+    h, c = (room.empty(name, (T + 1, N, H), x.dtype) for name in "hc")
+    tanh_c = room.empty("tanh_c", (T, N, H), x.dtype)
+    from_h = room.empty("from_h", (4, N, H), x.dtype)
     h[0], c[0] = state
-    for t, n in enumerate(active):
-        a, before = gates[t, :n], h[t, :n]
-        a += np.dot(before if mask is None else before * mask[:n], W_h_T, out=from_h[:n])
-        _advance(a, c[t, :n], h[t + 1, :n], c[t + 1, :n], tanh_c[t, :n])
-        if n < N:
-            h[t + 1, n:], c[t + 1, n:] = h[t, n:], c[t, n:]
+    for a, h_before, h_t, c_before, c_t, tanh_c_t, m in through_time(
+        active, gates, h[:-1], h[1:], c[:-1], c[1:], tanh_c, mask
+    ):
+        seen = h_before if m is None else h_before * m
+        a += np.matmul(seen, W_h_T, out=from_h[:, : len(seen)])
+        _advance(a, c_before, h_t, c_t, tanh_c_t)
+    keep_last(h, active)
+    keep_last(c, active)
+    clear_ended(tanh_c, active)
     return h[1:], (h[-1], c[-1]), Tape(x, h, c, tanh_c, gates, active, mask)
 
 
 def backward(
-    p: Tensors, tape: Tape, d_h: FloatArray, d_state: tuple[FloatArray, ...]
+    p: Tensors, tape: Tape, d_h: FloatArray, d_state: tuple[FloatArray, ...], room: Room = FRESH
 ) -> tuple[dict[str, FloatArray], FloatArray, tuple[FloatArray, ...]]:
     """All steps in reverse: d_h (T, N, H), d_h_T and d_c_T (N, H) give d_p, d_x (T, N, D), and d_h_0, d_c_0."""
     x, h, c, tanh_c, gates, active, mask = tape
     T, N, H = tanh_c.shape
-    W_h = p["W_h"]
-    # What d_c and d_h are multiplied with, for all steps at once: the loop only has to multiply.
-    i, f, g, o = (gates[:, :, k * H : (k + 1) * H] for k in range(4))
-    by_c = np.empty((T, N, 3, H), x.dtype)
-    np.multiply(g * i, 1 - i, out=by_c[:, :, 0])
-    np.multiply(c[:-1] * f, 1 - f, out=by_c[:, :, 1])
-    np.multiply(i, 1 - g * g, out=by_c[:, :, 2])
-    by_h = tanh_c * o * (1 - o)
-    from_h_to_c = o * (1 - tanh_c * tanh_c)
-    d_a = np.zeros((T, N, 4, H), x.dtype)
+    by_i_f, by_o, by_g, from_h_to_c = _factors(tape, room)
+    d_a = room.empty("d_a", (T, N, 4, H), x.dtype)
+    d_gates = d_a.swapaxes(1, 2)  # (T, 4, N, H)
     d_h_next, d_c_next = (d.copy() for d in d_state)  # a row joins when its sequence ends
-    for t in range(T - 1, -1, -1):
-        n = active[t]
-        d_h_t, d_c_t, d_a_t = d_h_next[:n], d_c_next[:n], d_a[t, :n]
-        d_h_t += d_h[t, :n]
-        d_c_t += d_h_t * from_h_to_c[t, :n]
-        np.multiply(d_c_t[:, None], by_c[t, :n], out=d_a_t[:, :3])
-        np.multiply(d_h_t, by_h[t, :n], out=d_a_t[:, 3])
-        np.dot(d_a_t.reshape(n, 4 * H), W_h, out=d_h_t)
-        if mask is not None:
-            d_h_t *= mask[:n]
-        d_c_t *= f[t, :n]
-    d_rows = d_a.reshape(T, N, 4 * H)
-    d_p = {
-        "W_x": over_time(d_rows, x),
-        "W_h": over_time(d_rows, h[:-1] if mask is None else h[:-1] * mask),
-        "b_h": flat(d_rows).sum(axis=0),
-    }
-    return d_p, np.dot(d_rows, p["W_x"]), (d_h_next, d_c_next)
+    W_h = p["W_h"]
+    known = (by_i_f, by_g, by_o, from_h_to_c, gates[:, 1], d_h)
+    wanted = (d_gates[:, :2], d_gates[:, 2], d_gates[:, 3], d_a.reshape(T, N, 4 * H))
+    carried = (d_h_next, d_c_next, np.empty_like(d_h_next), mask)
+    for by_i_f_t, by_g_t, by_o_t, from_h_to_c_t, f, d_h_t, d_i_f, d_g, d_o, d_a_t, d_next, d_c, spare, m in back_through_time(
+        active, *known, *wanted, *carried
+    ):
+        d_next += d_h_t
+        d_c += np.multiply(d_next, from_h_to_c_t, spare)
+        np.multiply(d_c, by_i_f_t, d_i_f)
+        np.multiply(d_c, by_g_t, d_g)
+        np.multiply(d_next, by_o_t, d_o)
+        d_a_t.dot(W_h, d_next)
+        if m is not None:
+            d_next *= m
+        d_c *= f
+    rows = d_a.reshape(T, N, 4 * H)
+    clear_ended(rows, active)
+    seen = h[:-1] if mask is None else h[:-1] * mask
+    d_p = {"W_x": over_time(rows, x), "W_h": over_time(rows, seen), "b_h": total(rows)}
+    return d_p, flat(rows).dot(p["W_x"]).reshape(x.shape), (d_h_next, d_c_next)
+
+
+def _factors(tape: Tape, room: Room) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """For all steps at once, so that the loop only has to multiply: what d_c is multiplied with for d_a_i and d_a_f
+    (T, 2, N, H), what d_h is for d_a_o, what d_c is for d_a_g, and what d_h is on its way to d_c (T, N, H)."""
+    gates = tape.gates.swapaxes(0, 1)
+    i, _, o, g = gates
+    factors, from_h_to_c = room.empty("factors", gates.shape, i.dtype), room.empty("from_h_to_c", i.shape, i.dtype)
+    np.multiply(gates[:3], gates[:3], factors[:3])
+    np.subtract(gates[:3], factors[:3], factors[:3])  # slopes of σ: s − s²
+    by_i, by_f, by_o, by_g = factors
+    by_i *= g
+    by_f *= tape.c[:-1]
+    by_o *= tape.tanh_c
+    for values, slope, factor in ((g, by_g, i), (tape.tanh_c, from_h_to_c, o)):
+        np.multiply(values, values, slope)
+        np.subtract(1.0, slope, slope)  # slopes of tanh: 1 − t²
+        slope *= factor
+    return factors[:2].swapaxes(0, 1), by_o, by_g, from_h_to_c
