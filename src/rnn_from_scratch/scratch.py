@@ -10,10 +10,10 @@ import numpy as np
 from rnn_from_scratch.alphabet import FloatArray
 from rnn_from_scratch.clipping import TensorNorm
 from rnn_from_scratch.engines.select import select_engine
+from rnn_from_scratch.layers import ACTIVATIONS, Elman
 from rnn_from_scratch.live_tensors import LiveTensors
 from rnn_from_scratch.network import Network
 from rnn_from_scratch.optimizers import SGD
-from rnn_from_scratch.layers import ACTIVATIONS, Elman
 from rnn_from_scratch.specification import OUTPUT_ACTIVATIONS, require_useful_output
 from rnn_from_scratch.textbook import activations
 from rnn_from_scratch.training.history import History

@@ -116,9 +116,7 @@ def train(
 class _Epochs:
     """Draws the order of sequences and cuts it into mini-batches, one epoch after the other."""
 
-    def __init__(
-        self, data: TrainingData, how: TrainingPlan, generator: np.random.Generator, dropout_key: int
-    ) -> None:
+    def __init__(self, data: TrainingData, how: TrainingPlan, generator: np.random.Generator, dropout_key: int) -> None:
         self.data, self.how, self.generator, self.dropout_key = data, how, generator, dropout_key
         self.drawn = 0
         self.N = len(data.inputs)
