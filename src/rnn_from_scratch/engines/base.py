@@ -198,6 +198,7 @@ class Engine(ABC, Generic[PlanType]):
                 if not finite:
                     break
                 rule.optimizer.update(parameters.vector, gradient, optimizer_state, float(updates.learning_rates[u]))
+                parameters.version += 1  # engines that keep packed copies have to hear of it
                 applied += 1
         return UpdateReport(np.array(losses), np.array(norms), np.array(clipped, dtype=np.bool_), applied)
 
