@@ -9,6 +9,7 @@ R. Pascanu, T. Mikolov and Y. Bengio, "On the difficulty of training recurrent n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -28,7 +29,7 @@ def norm(vector: FloatArray) -> float:
     5.0
     """
     wide = vector.astype(np.float64, copy=False)
-    return float(np.sqrt(np.dot(wide, wide)))
+    return math.sqrt(wide.dot(wide))
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class NoClipping:
 
     kind: ClassVar[str] = "none"
 
-    def apply(self, gradient: FloatArray, slices: Iterable[slice]) -> bool:
+    def apply(self, gradient: FloatArray, slices: Iterable[slice], size: float | None = None) -> bool:
         """Nothing is done; False."""
         return False
 
@@ -57,9 +58,9 @@ class GlobalNorm:
     def __post_init__(self) -> None:
         object.__setattr__(self, "limit", positive(self.limit, "limit", "GlobalNorm"))
 
-    def apply(self, gradient: FloatArray, slices: Iterable[slice]) -> bool:
-        """Clip in place; True if the norm was above the limit."""
-        size = norm(gradient)
+    def apply(self, gradient: FloatArray, slices: Iterable[slice], size: float | None = None) -> bool:
+        """Clip in place; True if the norm was above the limit. `size` is the norm, from who knows it already."""
+        size = norm(gradient) if size is None else size
         if size > self.limit:
             gradient *= self.limit / size
             return True
@@ -81,13 +82,13 @@ class TensorNorm:
     def __post_init__(self) -> None:
         object.__setattr__(self, "limit", positive(self.limit, "limit", "TensorNorm"))
 
-    def apply(self, gradient: FloatArray, slices: Iterable[slice]) -> bool:
+    def apply(self, gradient: FloatArray, slices: Iterable[slice], size: float | None = None) -> bool:
         """Clip in place; True if any tensor's norm was above the limit."""
         clipped = False
         for where in slices:
-            size = norm(gradient[where])
-            if size > self.limit:
-                gradient[where] *= self.limit / size
+            length = norm(gradient[where])
+            if length > self.limit:
+                gradient[where] *= self.limit / length
                 clipped = True
         return clipped
 

@@ -6,6 +6,7 @@ An optimiser is a frozen description with two methods: ``init(size, dtype)`` mak
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -92,13 +93,20 @@ class Adam:
         m, v, updates = state["m"], state["v"], state["updates"]
         updates += 1
         t = int(updates[0])
+        new = (1 - self.beta1) * gradient
         m *= self.beta1
-        m += (1 - self.beta1) * gradient
+        m += new
+        np.multiply(gradient, gradient, new)
+        new *= 1 - self.beta2
         v *= self.beta2
-        v += (1 - self.beta2) * gradient * gradient
-        m_hat = m / (1 - self.beta1**t)
-        v_hat = v / (1 - self.beta2**t)
-        parameters -= learning_rate * m_hat / (np.sqrt(v_hat) + self.epsilon)
+        v += new
+        # The corrections of m and v are numbers: they go into the learning rate and into ε
+        root = math.sqrt(1 - self.beta2**t)
+        step = np.sqrt(v, new)
+        step += root * self.epsilon
+        np.divide(m, step, step)
+        step *= learning_rate * root / (1 - self.beta1**t)
+        parameters -= step
 
 
 Optimizer = SGD | Adam

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,15 +41,19 @@ class Batch:
     def __len__(self) -> int:
         return len(self.starts)
 
-    @property
+    @cached_property
     def unpadded(self) -> bool:
         """Whether every sequence has all T steps, so that no row of a (N, T, …) array is padding."""
-        return bool((self.lengths == self.steps).all())
+        return int(self.lengths.min()) == self.steps
 
     def select(self, index: IndexArray) -> Batch:
         """The sequences at the given positions, in that order, over the same rows; T is that of the longest of them."""
         lengths = self.lengths[index]
-        return Batch(self.array, self.starts[index], lengths, int(lengths.max()))
+        steps = self.steps if self.unpadded else int(lengths.max())
+        chosen = Batch(self.array, self.starts[index], lengths, steps)
+        if self.unpadded:
+            vars(chosen)["unpadded"] = True  # as all are: nobody has to look
+        return chosen
 
     def real_steps(self) -> npt.NDArray[np.bool_]:
         """(N, T): True where a sequence has a step, False past its end."""
@@ -56,11 +61,16 @@ class Batch:
 
     def rows(self) -> IndexArray:
         """(S,): the positions in `array` of all steps, sequence after sequence."""
+        if self.unpadded:
+            return (self.starts[:, None] + np.arange(self.steps)).ravel()
         offsets = np.cumsum(self.lengths) - self.lengths  # where each sequence begins in the answer
         return np.repeat(self.starts - offsets, self.lengths) + np.arange(int(self.lengths.sum()))
 
     def time_major(self) -> FloatArray:
         """(T, N, D): step after step, zeros past the end of a sequence. Padding is never read."""
+        if len(self.starts) == 1 and self.unpadded:
+            start = int(self.starts[0])
+            return self.array[start : start + self.steps, None].copy()
         steps = np.arange(self.steps)[:, None]  # (T, 1)
         if self.unpadded:
             every: FloatArray = self.array[self.starts + steps]
@@ -85,7 +95,17 @@ class Targets(Batch):
 
     def select(self, index: IndexArray) -> Targets:
         chosen = super().select(index)
-        return Targets(chosen.array, chosen.starts, chosen.lengths, chosen.steps, self.weights)
+        targets = Targets(chosen.array, chosen.starts, chosen.lengths, chosen.steps, self.weights)
+        if self.unpadded:
+            vars(targets)["unpadded"] = True
+        return targets
+
+    def where(self) -> IndexArray | slice:
+        """Where the rows of all steps lie in `array` and `weights`: for one sequence a slice, which copies nothing."""
+        if len(self.starts) == 1:
+            start = int(self.starts[0])
+            return slice(start, start + int(self.lengths[0]))
+        return self.rows()
 
 
 def model_dtype(X: object) -> np.dtype[np.floating]:

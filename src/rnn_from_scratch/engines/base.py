@@ -8,6 +8,7 @@ read. Dropout happens where its masks are named and nowhere else: a run without 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -177,24 +178,26 @@ class Engine(ABC, Generic[PlanType]):
         """
         losses, norms, clipped = [], [], []
         parameters = plan.parameters
-        matrices = parameters.matrices if rule.penalty else ()
+        matrices = parameters.matrices
+        drops = plan.specification.drops
+        slices = parameters.slices.values()
         frozen = [parameters.slices[name] for name in rule.frozen]
         applied = 0
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported, not warned of
             for u in range(len(updates)):
                 chosen = updates.order[updates.boundaries[u] : updates.boundaries[u + 1]]
-                drops = plan.specification.drops
                 dropout = Dropout(updates.dropout_key, int(updates.epochs[u]), chosen) if drops else None
                 inputs, targets = updates.inputs.select(chosen), updates.targets.select(chosen)
                 loss, gradient = batch_loss(self, plan, inputs, targets, dropout)
-                loss += add_penalty(rule.penalty, parameters.vector, matrices, gradient)
+                if rule.penalty:
+                    loss += add_penalty(rule.penalty, parameters.vector, matrices, gradient)
                 for where in frozen:
                     gradient[where] = 0
                 size = norm(gradient)
-                finite = bool(np.isfinite(loss) and np.isfinite(size))
+                finite = math.isfinite(loss) and math.isfinite(size)
                 losses.append(loss)
                 norms.append(size)
-                clipped.append(finite and rule.clipping.apply(gradient, parameters.slices.values()))
+                clipped.append(finite and rule.clipping.apply(gradient, slices, size))
                 if not finite:
                     break
                 rule.optimizer.update(parameters.vector, gradient, optimizer_state, float(updates.learning_rates[u]))
@@ -242,17 +245,17 @@ def loss_of(
     specification: NetworkSpecification, preactivations: FloatArray, targets: Targets
 ) -> tuple[float, FloatArray]:
     """The loss over the real rows, and its gradient by the pre-activations in their own shape, zero in the padding."""
-    rows = targets.rows()
+    where = targets.where()
     padded = specification.readout == "every" and not targets.unpadded
-    real: Any = targets.real_steps() if padded else slice(None)  # (N, T)
-    a = preactivations[real].reshape(-1, specification.output_size)
-    t, weights = targets.array[rows], targets.weights[rows]
+    real = targets.real_steps() if padded else None  # (N, T)
+    a = (preactivations if real is None else preactivations[real]).reshape(-1, specification.output_size)
+    t, weights = targets.array[where], targets.weights[where]
     if callable(specification.loss):
         loss, d_rows = _custom_loss(specification, a, t)
     else:
         activation, delta = specification.output_activation, specification.huber_delta
         loss, d_rows = loss_and_gradient(specification.loss, activation, a, t, weights, delta)
-    if not padded:
+    if real is None:
         return loss, d_rows.reshape(preactivations.shape)
     d_a = np.zeros_like(preactivations)
     d_a[real] = d_rows

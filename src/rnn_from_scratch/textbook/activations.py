@@ -12,12 +12,7 @@ import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
 
-__all__ = ["ACTIVATIONS", "Activation", "linear", "relu", "sigmoid", "softmax", "tanh"]
-
-def tanh(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
-    """The hyperbolic tangent."""
-    return np.tanh(a, out)
-
+__all__ = ["ACTIVATIONS", "Activation", "linear", "relu", "sigmoid", "softmax"]
 
 def sigmoid(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """σ(a) = 1 / (1 + e⁻ᵃ) = eᵃ / (1 + eᵃ), without overflow and with correct digits in both tails.
@@ -61,7 +56,8 @@ class Activation(NamedTuple):
 
 
 def _tanh_slope(h: FloatArray) -> FloatArray:
-    return 1 - h * h
+    slope = h * h
+    return np.subtract(1, slope, slope)
 
 
 def _sigmoid_slope(h: FloatArray) -> FloatArray:
@@ -77,7 +73,7 @@ def _linear_slope(h: FloatArray) -> FloatArray:
 
 
 ACTIVATIONS = {
-    "tanh": Activation(tanh, _tanh_slope),
+    "tanh": Activation(np.tanh, _tanh_slope),
     "sigmoid": Activation(sigmoid, _sigmoid_slope),
     "relu": Activation(relu, _relu_slope),
     "linear": Activation(linear, _linear_slope),

@@ -122,9 +122,8 @@ def loss_and_gradient(
         elements, d_a = categorical_cross_entropy(a, targets)
     else:
         elements, d_a = binary_cross_entropy(a, targets)
-    wide = weights.astype(np.float64, copy=False)
-    total = float(wide.sum())
+    shares = weights / weights.sum(dtype=np.float64)  # (M,), in float64
     if output_activation != "softmax" or loss in ERRORS:
-        total *= a.shape[1]  # a mean over the outputs, not a sum
-    d_a *= (weights * (1 / total)).astype(a.dtype, copy=False)[:, None]
-    return float(np.dot(wide, elements.sum(axis=1, dtype=np.float64)) / total), d_a
+        shares /= a.shape[1]  # a mean over the outputs, not a sum
+    d_a *= shares.astype(a.dtype, copy=False)[:, None]
+    return float(shares.dot(elements).sum()), d_a

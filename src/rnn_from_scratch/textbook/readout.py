@@ -27,7 +27,7 @@ class ReadoutGradient(NamedTuple):
 
 def forward(p: Tensors, h: FloatArray) -> FloatArray:
     """h (…, H) gives the pre-activations (…, O)."""
-    a: FloatArray = np.dot(h.reshape(-1, h.shape[-1]), p["W_y"].T)
+    a: FloatArray = h.reshape(-1, h.shape[-1]).dot(p["W_y"].T)
     a += p["b_y"]
     return a.reshape(*h.shape[:-1], a.shape[1])
 
@@ -35,8 +35,8 @@ def forward(p: Tensors, h: FloatArray) -> FloatArray:
 def backward(p: Tensors, h: FloatArray, d_a: FloatArray) -> ReadoutGradient:
     """d_a (…, O) by the pre-activations gives the gradients by W_y, b_y and h (…, H)."""
     rows = d_a.reshape(-1, d_a.shape[-1])  # (rows, O)
-    d_p = {"W_y": rows.T @ h.reshape(-1, h.shape[-1]), "b_y": rows.sum(axis=0)}
-    return ReadoutGradient(d_p, np.dot(d_a, p["W_y"]))
+    d_p = {"W_y": rows.T.dot(h.reshape(-1, h.shape[-1])), "b_y": rows.sum(axis=0)}
+    return ReadoutGradient(d_p, rows.dot(p["W_y"]).reshape(h.shape))
 
 
 def mean_over_time(h: FloatArray, lengths: FloatArray) -> FloatArray:
