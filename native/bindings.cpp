@@ -182,7 +182,7 @@ template <class Real> class BoundPlan {
   }
 
   std::unique_ptr<rnn::Tape<Real>> forward(const InputArrays& inputs, Index steps,
-                                           const std::tuple<std::uint64_t, std::uint64_t, In<Index>>& dropout,
+                                           const std::tuple<std::uint64_t, std::uint64_t, In<Index>, In<Index>>& dropout,
                                            const In<Real>& state, const Out<Real>& outputs, const Out<Real>& preactivations,
                                            const Out<Real>& final_state, bool keep_tape) {
     const rnn::NetworkShape& shape = plan_->shape();
@@ -193,10 +193,11 @@ template <class Real> class BoundPlan {
     for (Index length : own.lengths) {
       if (length > steps) refuse("lengths must not exceed the steps of the outputs.");
     }
-    const auto& [key, epoch, names] = dropout;
+    const auto& [key, epoch, names, first_steps] = dropout;
     const bool masked = first_axis(names) > 0;
-    const std::vector<Index> own_names = copied(names, "names of sequences", masked ? N : 0);
-    const rnn::Dropout masks{key, epoch, own_names.data()};
+    const std::vector<Index> own_names = copied(names, "names of sequences", masked ? N : 0),
+                             own_first_steps = copied(first_steps, "first_steps", masked ? N : 0);
+    const rnn::Dropout masks{key, epoch, own_names.data(), masked ? own_first_steps.data() : nullptr};
     const rnn::Run<Real> run{{own.rows, own.tokens, masked ? &masks : nullptr}, own.lengths.data(), N, steps};
     const Real* state_data = checked(state, "state", {N, shape.state_size});
     const rnn::ForwardResult<Real> result{readout_shaped(outputs, "outputs", N, steps),
@@ -227,13 +228,15 @@ template <class Real> class BoundPlan {
   std::tuple<Index, Index> train_updates(
       const InputArrays& inputs, const std::tuple<In<Real>, In<Index>, In<Real>>& targets,
       const std::tuple<In<Index>, In<Index>, In<double>, In<Index>>& updates, std::uint64_t dropout_key,
-      const std::tuple<int, double, double, double, Out<Real>, Out<Real>, Out<Index>>& optimizer,
+      const std::tuple<In<Index>, In<Index>, Out<Real>>& carried,
+      const std::tuple<int, double, double, double, double, bool, Out<Real>, Out<Real>, Out<Index>>& optimizer,
       const std::tuple<double, In<bool>>& regularization, const std::tuple<int, double>& clipping,
       const std::tuple<Out<double>, Out<double>, Out<bool>>& report) {
     const rnn::NetworkShape& shape = plan_->shape();
     const auto& [target_array, target_starts, weights] = targets;
     const auto& [order, boundaries, rates, epochs] = updates;
-    const auto& [kind, beta1, beta2, epsilon, m, v, count] = optimizer;
+    const auto& [kind, beta1, beta2, epsilon, weight_decay, nesterov, m, v, count] = optimizer;
+    const auto& [owners, first_steps, carried_state] = carried;
     const auto& [losses, norms, clipped] = report;
     const OwnInputs own(inputs, shape);
     const Index N = own.sequences(), M = first_axis(order), U = first_axis(rates);
@@ -253,11 +256,21 @@ template <class Real> class BoundPlan {
     training.boundaries = own_boundaries.data();
     training.learning_rates = checked(rates, "learning_rates", {U});
     training.updates = U;
-    training.optimizer.kind = word(kind, rnn::OptimizerKind::adam, "optimizer");
-    const bool remembers = training.optimizer.kind == rnn::OptimizerKind::adam;
-    training.optimizer = {training.optimizer.kind, beta1, beta2, epsilon, checked(m, "m", {remembers ? P : 0}),
-                          checked(v, "v", {remembers ? P : 0}), checked(count, "updates", {remembers ? 1 : 0})};
-    training.clipping = {word(std::get<0>(clipping), rnn::ClippingKind::tensor_norm, "clipping"), std::get<1>(clipping)};
+    const rnn::OptimizerKind optimizer_kind = word(kind, rnn::OptimizerKind::adamw, "optimizer");
+    const bool sgd = optimizer_kind == rnn::OptimizerKind::sgd, rmsprop = optimizer_kind == rnn::OptimizerKind::rmsprop;
+    const bool has_m = sgd ? beta1 > 0 || nesterov : !rmsprop, has_v = !sgd;
+    training.optimizer = {optimizer_kind, beta1, beta2, epsilon, weight_decay, nesterov, checked(m, "m", {has_m ? P : 0}),
+                          checked(v, "v", {has_v ? P : 0}), checked(count, "updates", {has_m && has_v ? 1 : 0})};
+    training.clipping = {word(std::get<0>(clipping), rnn::ClippingKind::value, "clipping"), std::get<1>(clipping)};
+    const Index state_rows = first_axis(carried_state);
+    const bool carries = state_rows > 0;
+    const std::vector<Index> own_owners = copied(owners, "owners", carries ? N : 0),
+                             own_first_steps = copied(first_steps, "first_steps", carries ? N : 0);
+    for (Index owner : own_owners) {
+      if (owner < 0 || owner >= state_rows) refuse("owners must be rows of the state. Got " + std::to_string(owner) + ".");
+    }
+    Real* states = checked(carried_state, "carried state", {state_rows, shape.state_size});
+    training.carried = {own_owners.data(), own_first_steps.data(), carries ? states : nullptr};
     for (Index u = 0; u < U; ++u) {
       if (training.boundaries[u] < 0 || training.boundaries[u] >= training.boundaries[u + 1] || training.boundaries[u + 1] > M) {
         refuse("boundaries must rise and end inside order.");
@@ -303,7 +316,7 @@ template <class Real> void bind(nb::module_& module, const char* plan_name, cons
            nb::arg("d_final_state").noconvert(), nb::arg("gradient").noconvert(), nb::arg("d_inputs").noconvert(),
            nb::arg("d_state").noconvert())
       .def("train_updates", &Bound::train_updates, nb::arg("inputs").noconvert(), nb::arg("targets").noconvert(),
-           nb::arg("updates").noconvert(), nb::arg("dropout_key"), nb::arg("optimizer").noconvert(),
+           nb::arg("updates").noconvert(), nb::arg("dropout_key"), nb::arg("carried").noconvert(), nb::arg("optimizer").noconvert(),
            nb::arg("regularization").noconvert(), nb::arg("clipping").noconvert(), nb::arg("report").noconvert());
 }
 

@@ -41,11 +41,12 @@ void drop(Real* values, Index first_unit, Index count, double probability, const
   const std::uint64_t threshold = std::uint64_t(probability * 18446744073709551616.0), place = 4 * std::uint64_t(address.level) + std::uint64_t(address.kind);
   const Real scale = Real(1 / (1 - probability));
   const std::uint64_t sequence = address.dropout.name(address.sequence);
+  const std::uint64_t time = address.kind == Mask::between_layers ? address.dropout.time(address.sequence, address.step) : 0;
   Words words{};
   for (Index i = 0; i < count; ++i) {
     const std::uint64_t unit = std::uint64_t(first_unit + i);
     if (i == 0 || unit % 4 == 0) {
-      words = philox(address.dropout.key, address.dropout.epoch, {{unit / 4, std::uint64_t(address.step), sequence, place}});
+      words = philox(address.dropout.key, address.dropout.epoch, {{unit / 4, time, sequence, place}});
     }
     values[i] *= words.word[unit % 4] < threshold ? Real(0) : scale;
   }

@@ -12,8 +12,8 @@ enum class Activation : int { tanh, sigmoid, relu, linear };
 enum class OutputActivation : int { linear, sigmoid, softmax };
 enum class Loss : int { mse, ce, mae, huber };
 enum class Readout : int { every, last, mean };
-enum class ClippingKind : int { none, global_norm, tensor_norm };
-enum class OptimizerKind : int { sgd, adam };
+enum class ClippingKind : int { none, global_norm, tensor_norm, value };
+enum class OptimizerKind : int { sgd, rmsprop, adam, adamw };
 
 // What the files of both kinds need to know of a cell.
 struct CellFacts {
@@ -101,9 +101,11 @@ struct Timetable {
 // Names the dropout masks of a run; see textbook/dropout.py.
 struct Dropout {
   std::uint64_t key, epoch;
-  const Index* sequences;  // what each sequence of the batch is called, or null: by its number
+  const Index* sequences;    // what each sequence of the batch is called, or null: by its number
+  const Index* first_steps;  // the time of its first step, or null: 0
 
   std::uint64_t name(Index n) const { return std::uint64_t(sequences ? sequences[n] : n); }
+  std::uint64_t time(Index n, Index step) const { return std::uint64_t(step + (first_steps ? first_steps[n] : 0)); }
 };
 
 // N sequences as rows of one array: sequence n begins at row starts[n].
@@ -137,9 +139,11 @@ struct Regularization {
 };
 
 
+// beta1 keeps m (the momentum, for SGD), beta2 keeps v; arrays that an optimiser does not use are empty.
 template <class Real> struct Optimizer {
   OptimizerKind kind;
-  double beta1, beta2, epsilon;
+  double beta1, beta2, epsilon, weight_decay;
+  bool nesterov;
   Real *m, *v;
   Index* updates;
 };
@@ -175,8 +179,8 @@ template <class Real> struct Kernels {
   // Without a state, sequences start from the learned one, or zero.
   void (*forward)(const NetworkShape&, const Real* parameters, const Real* packed, const Timetable&, const Inputs<Real>&,
                   const Real* state, Real* tape);
-  void (*outputs)(const NetworkShape&, const Timetable&, const Dropout*, const Real* tape, Padded<Real> preactivations,
-                  Real* outputs, Real* final_state);
+  void (*outputs)(const NetworkShape&, const Timetable&, const Real* tape, Padded<Real> preactivations, Real* outputs);
+  void (*final_states)(const NetworkShape&, const Timetable&, const Dropout*, const Real* tape, Real* state);
 
   Index (*workspace_size)(const NetworkShape&, const Timetable&);
   void (*set_d_preactivations)(const NetworkShape&, const Timetable&, Padded<const Real> d_preactivations, Real* workspace);
@@ -188,7 +192,9 @@ template <class Real> struct Kernels {
   // Adds the penalty to the gradient and gives it; sets the gradient of frozen tensors to zero.
   double (*regularize)(const NetworkShape&, const Regularization&, const Real* parameters, Real* gradient);
   GradientSize (*clip)(const NetworkShape&, ClippingRule, Real* gradient);
-  void (*update)(Index count, Real* parameters, const Real* gradient, const Optimizer<Real>&, double learning_rate);
+  // Weight matrices decay unless they are frozen.
+  void (*update)(const NetworkShape&, const bool* frozen, Real* parameters, const Real* gradient, const Optimizer<Real>&,
+                 double learning_rate);
 };
 
 struct InstructionSet {

@@ -60,6 +60,14 @@ template <class Real> GradientSize clip(const NetworkShape& shape, ClippingRule 
       size.clipped = true;
     }
   }
+  if (rule.kind == ClippingKind::value) {
+    const Real limit = Real(rule.limit);
+    for (Index i = 0; i < shape.parameter_count(); ++i) {
+      const Real before = gradient[i];
+      gradient[i] = before > limit ? limit : before < -limit ? -limit : before;
+      size.clipped = size.clipped || gradient[i] != before;
+    }
+  }
   if (rule.kind == ClippingKind::global_norm && size.norm > rule.limit) {
     scale(gradient, shape.parameter_count(), Real(rule.limit / size.norm));
     size.clipped = true;
@@ -67,25 +75,62 @@ template <class Real> GradientSize clip(const NetworkShape& shape, ClippingRule 
   return size;
 }
 
-template <class Real>
-void update(Index count, Real* parameters, const Real* gradient, const rnn::Optimizer<Real>& optimizer, double rate) {
-  const Real learning_rate = Real(rate);
-  if (optimizer.kind == OptimizerKind::sgd) {
+// m ← keep · m + take · g
+template <class Real> void keep_mean(Index count, Real keep, Real take, const Real* gradient, Real* m) {
 #pragma omp simd
-    for (Index i = 0; i < count; ++i) parameters[i] -= learning_rate * gradient[i];
+  for (Index i = 0; i < count; ++i) m[i] = keep * m[i] + take * gradient[i];
+}
+
+// v ← keep · v + take · g²
+template <class Real> void keep_mean_of_squares(Index count, Real keep, Real take, const Real* gradient, Real* v) {
+#pragma omp simd
+  for (Index i = 0; i < count; ++i) v[i] = keep * v[i] + take * gradient[i] * gradient[i];
+}
+
+template <class Real>
+void decay(const NetworkShape& shape, const bool* frozen, Real* parameters, double share) {
+  for (Index i = 0; i < shape.tensor_count; ++i) {
+    if (!shape.matrices[i] || frozen[i]) continue;
+    const Index first = shape.tensor_boundaries[i];
+    scale(parameters + first, shape.tensor_boundaries[i + 1] - first, Real(1 - share));
+  }
+}
+
+template <class Real>
+void update(const NetworkShape& shape, const bool* frozen, Real* parameters, const Real* gradient,
+            const rnn::Optimizer<Real>& optimizer, double rate) {
+  const Index count = shape.parameter_count();
+  const Real learning_rate = Real(rate), beta1 = Real(optimizer.beta1), epsilon = Real(optimizer.epsilon);
+  Real *m = optimizer.m, *v = optimizer.v;
+  if (optimizer.kind == OptimizerKind::sgd) {
+    const Real* step = gradient;
+    if (optimizer.beta1 > 0) {
+      keep_mean(count, beta1, Real(1), gradient, m);
+      step = m;
+    }
+    if (optimizer.nesterov) {
+#pragma omp simd
+      for (Index i = 0; i < count; ++i) parameters[i] -= learning_rate * (gradient[i] + beta1 * m[i]);
+      return;
+    }
+#pragma omp simd
+    for (Index i = 0; i < count; ++i) parameters[i] -= learning_rate * step[i];
     return;
   }
-  const double updates = double(++*optimizer.updates);
-  const Real keep_m = Real(optimizer.beta1), keep_v = Real(optimizer.beta2), epsilon = Real(optimizer.epsilon);
-  const Real take_m = Real(1 - optimizer.beta1), take_v = Real(1 - optimizer.beta2);
-  const Real share_m = Real(1 - std::pow(optimizer.beta1, updates)), share_v = Real(1 - std::pow(optimizer.beta2, updates));
-  Real *m = optimizer.m, *v = optimizer.v;
+  keep_mean_of_squares(count, Real(optimizer.beta2), Real(1 - optimizer.beta2), gradient, v);
+  if (optimizer.kind == OptimizerKind::rmsprop) {
 #pragma omp simd
-  for (Index i = 0; i < count; ++i) {
-    m[i] = keep_m * m[i] + take_m * gradient[i];
-    v[i] = keep_v * v[i] + take_v * gradient[i] * gradient[i];
-    parameters[i] -= learning_rate * (m[i] / share_m) / (std::sqrt(v[i] / share_v) + epsilon);
+    for (Index i = 0; i < count; ++i) parameters[i] -= learning_rate * gradient[i] / (std::sqrt(v[i]) + epsilon);
+    return;
   }
+  if (optimizer.kind == OptimizerKind::adamw) decay(shape, frozen, parameters, rate * optimizer.weight_decay);
+  keep_mean(count, beta1, Real(1 - optimizer.beta1), gradient, m);
+  const double updates = double(++*optimizer.updates);
+  // The corrections of m and v are numbers: they go into the learning rate and into ε.
+  const double root = std::sqrt(1 - std::pow(optimizer.beta2, updates));
+  const Real corrected = Real(rate * root / (1 - std::pow(optimizer.beta1, updates))), small = Real(root * optimizer.epsilon);
+#pragma omp simd
+  for (Index i = 0; i < count; ++i) parameters[i] -= corrected * m[i] / (std::sqrt(v[i]) + small);
 }
 
 }  // namespace

@@ -61,7 +61,11 @@ NetworkDescription::NetworkDescription(std::vector<LayerShape> layers_, const Ne
     tensor(rows, layer.hidden);
     tensor(rows);
     if (facts(layer.cell).hidden_bias) tensor(layer.hidden);
-    for (Index state = 0; layer.learned_state && state < layer.states(); ++state) tensor(layer.hidden);
+    for (Index state = 0; state < layer.states(); ++state) {
+      const Index first = tensor_boundaries.back();
+      for (Index i = 0; i < layer.hidden; ++i) learned.push_back(layer.learned_state ? first + i : -1);
+      if (layer.learned_state) tensor(layer.hidden);
+    }
     shape.state_size += layer.states() * layer.hidden;
   }
   shape.layers = layers.data();
@@ -88,8 +92,13 @@ template <class Real> void Tape<Real>::keep(const Inputs<Real>& inputs, const In
   if (!masked) return;
   dropout = *inputs.dropout;
   names.resize(std::size_t(sequences));
-  for (Index n = 0; n < sequences; ++n) names[std::size_t(n)] = Index(dropout.name(n));
+  first_steps.resize(std::size_t(sequences));
+  for (Index n = 0; n < sequences; ++n) {
+    names[std::size_t(n)] = Index(dropout.name(n));
+    first_steps[std::size_t(n)] = Index(dropout.time(n, 0));
+  }
   dropout.sequences = names.data();
+  dropout.first_steps = first_steps.data();
 }
 
 template <class Real> Inputs<Real> Tape<Real>::inputs() const {
@@ -111,6 +120,7 @@ Plan<Real>::Plan(std::unique_ptr<NetworkDescription> description, const Kernels<
   layout_ = std::make_unique<char[]>(std::size_t(kernels_.layout_bytes(shape())));  // aligned for every scalar
   kernels_.lay_out(shape(), layout_.get());
   description_->shape.layout = layout_.get();
+  drops_ = shape().drops();
   packed_.at_least(kernels_.packed_size(shape()));
   gradient_.at_least(shape().parameter_count());
   refresh();
@@ -133,7 +143,8 @@ std::unique_ptr<Tape<Real>> Plan<Real>::forward(const Run<Real>& run, const Real
   Real* memory = tape.memory.at_least(kernels_.tape_size(shape(), when));
   kernels_.forward(shape(), parameters_, packed_.data(), when, run.inputs, state, memory);
   const Index steps = shape().readout == Readout::every ? run.steps : 1;
-  kernels_.outputs(shape(), when, run.inputs.dropout, memory, {result.preactivations, steps}, result.outputs, result.final_state);
+  kernels_.outputs(shape(), when, memory, {result.preactivations, steps}, result.outputs);
+  kernels_.final_states(shape(), when, run.inputs.dropout, memory, result.final_state);
   if (kept) kept->keep(run.inputs, run.lengths, run.sequences);
   return kept;
 }
@@ -148,37 +159,119 @@ void Plan<Real>::backward(const Tape<Real>& tape, Padded<const Real> d_preactiva
   kernels_.backward(shape(), parameters_, packed_.data(), when, tape.inputs(), tape.memory.data(), d_final_state, workspace, into);
 }
 
+template <class Real> double Plan<Real>::gradient_of(const Training<Real>& training, Index update, bool& counts) {
+  counts = true;
+  const Index first = training.boundaries[update], last = training.boundaries[update + 1];
+  own_tape_.schedule.build(training.lengths, training.order + first, last - first);
+  const Timetable when = own_tape_.schedule.timetable();
+  Real* tape = own_tape_.memory.at_least(kernels_.tape_size(shape(), when));
+  Real* workspace = workspace_.at_least(kernels_.workspace_size(shape(), when));
+  const Dropout dropout{training.dropout_key, std::uint64_t(training.epochs[update]), nullptr, nullptr};
+  const Inputs<Real> inputs{training.inputs.rows, training.inputs.tokens, drops_ ? &dropout : nullptr};
+  kernels_.forward(shape(), parameters_, packed_.data(), when, inputs, nullptr, tape);
+  const double loss = kernels_.loss(shape(), when, tape, training.targets, workspace);
+  const Gradients<Real> into{gradient_.at_least(0), {nullptr, 0}, nullptr, true};
+  kernels_.backward(shape(), parameters_, packed_.data(), when, inputs, tape, nullptr, workspace, into);
+  return loss;
+}
+
+template <class Real> void CarriedBatch<Real>::take(const Training<Real>& training, Index first, Index last) {
+  const auto pick = [&](std::vector<Index>& into, const Index* from) {
+    into.resize(std::size_t(last - first));
+    std::transform(training.order + first, training.order + last, into.begin(), [&](Index n) { return from[n]; });
+  };
+  pick(starts, training.inputs.rows.starts);
+  pick(lengths, training.lengths);
+  pick(target_starts, training.targets.rows.starts);
+  pick(owners, training.carried.owners);
+  pick(first_steps, training.carried.first_steps);
+}
+
+template <class Real> void Plan<Real>::set_carried_states(const Carried<Real>& carried) {
+  const Index width = shape().state_size, rows = Index(batch_.owners.size());
+  const std::vector<Index>& learned = description_->learned;
+  Real* to = batch_.state.at_least(rows * width);
+  for (Index n = 0; n < rows; ++n, to += width) {
+    const Real* before = carried.state + batch_.owners[std::size_t(n)] * width;
+    const bool fresh = batch_.first_steps[std::size_t(n)] == 0;
+    for (Index i = 0; i < width; ++i) {
+      const Index parameter = learned[std::size_t(i)];
+      to[i] = !fresh ? before[i] : parameter < 0 ? Real(0) : parameters_[parameter];
+    }
+  }
+}
+
+template <class Real>
+void Plan<Real>::keep_carried_states(const Carried<Real>& carried, const Timetable& when, const Dropout* dropout) {
+  const Index width = shape().state_size;
+  Real* final_state = batch_.d_state.at_least(when.sequences * width);  // backward will write over it
+  kernels_.final_states(shape(), when, dropout, own_tape_.memory.data(), final_state);
+  for (Index n = 0; n < when.sequences; ++n, final_state += width) {
+    std::copy(final_state, final_state + width, carried.state + batch_.owners[std::size_t(n)] * width);
+  }
+}
+
+template <class Real> double Plan<Real>::carried_gradient_of(const Training<Real>& training, Index update, bool& counts) {
+  batch_.take(training, training.boundaries[update], training.boundaries[update + 1]);
+  own_tape_.schedule.build(batch_.lengths.data(), nullptr, Index(batch_.lengths.size()));
+  const Timetable when = own_tape_.schedule.timetable();
+  Real* tape = own_tape_.memory.at_least(kernels_.tape_size(shape(), when));
+  const Dropout dropout{training.dropout_key, std::uint64_t(training.epochs[update]), batch_.owners.data(),
+                        batch_.first_steps.data()};
+  const Sequences<Real>& rows = training.inputs.rows;
+  const Inputs<Real> inputs{{rows.array, batch_.starts.data(), rows.width}, training.inputs.tokens, drops_ ? &dropout : nullptr};
+  set_carried_states(training.carried);
+  kernels_.forward(shape(), parameters_, packed_.data(), when, inputs, batch_.state.data(), tape);
+  keep_carried_states(training.carried, when, inputs.dropout);
+
+  const Sequences<Real>& target_rows = training.targets.rows;
+  const TargetRows<Real> targets{{target_rows.array, batch_.target_starts.data(), target_rows.width}, training.targets.weights};
+  double weight = 0;
+  for (Index n = 0; n < when.sequences; ++n) {
+    const Index steps = shape().readout == Readout::every ? batch_.lengths[std::size_t(n)] : 1;
+    for (Index t = 0; t < steps; ++t) weight += double(targets.weights[batch_.target_starts[std::size_t(n)] + t]);
+  }
+  counts = weight > 0;
+  if (!counts) return 0;
+  Real* workspace = workspace_.at_least(kernels_.workspace_size(shape(), when));
+  const double loss = kernels_.loss(shape(), when, tape, targets, workspace);
+  Real *gradient = gradient_.at_least(0), *d_state = batch_.d_state.at_least(0);
+  const Gradients<Real> into{gradient, {nullptr, 0}, d_state, false};
+  kernels_.backward(shape(), parameters_, packed_.data(), when, inputs, tape, nullptr, workspace, into);
+  for (Index n = 0; n < when.sequences; ++n, d_state += shape().state_size) {  // only whole sequences start from learned states
+    for (Index i = 0; batch_.first_steps[std::size_t(n)] == 0 && i < shape().state_size; ++i) {
+      const Index parameter = description_->learned[std::size_t(i)];
+      if (parameter >= 0) gradient[parameter] += d_state[i];
+    }
+  }
+  return loss;
+}
+
 template <class Real> Report Plan<Real>::train_updates(const Training<Real>& training, Report report) {
   const std::lock_guard<std::mutex> lock(mutex_);
   Real* gradient = gradient_.at_least(0);
   report.computed = report.applied = 0;
-  const bool drops = shape().drops();
   const bool* frozen = training.regularization.frozen;
   const bool regularizes =
       training.regularization.penalty > 0 || std::any_of(frozen, frozen + shape().tensor_count, [](bool is) { return is; });
   for (Index u = 0; u < training.updates; ++u) {
-    const Index first = training.boundaries[u], last = training.boundaries[u + 1];
-    own_tape_.schedule.build(training.lengths, training.order + first, last - first);
-    const Timetable when = own_tape_.schedule.timetable();
-    Real* tape = own_tape_.memory.at_least(kernels_.tape_size(shape(), when));
-    Real* workspace = workspace_.at_least(kernels_.workspace_size(shape(), when));
-    const Dropout dropout{training.dropout_key, std::uint64_t(training.epochs[u]), nullptr};
-    const Inputs<Real> inputs{training.inputs.rows, training.inputs.tokens, drops ? &dropout : nullptr};
-    kernels_.forward(shape(), parameters_, packed_.data(), when, inputs, nullptr, tape);
-    double loss = kernels_.loss(shape(), when, tape, training.targets, workspace);
-    const Gradients<Real> into{gradient, {nullptr, 0}, nullptr, true};
-    kernels_.backward(shape(), parameters_, packed_.data(), when, inputs, tape, nullptr, workspace, into);
+    bool counts;
+    double loss = training.carried.state ? carried_gradient_of(training, u, counts) : gradient_of(training, u, counts);
+    report.losses[u] = loss;
+    report.gradient_norms[u] = 0;
+    report.clipped[u] = false;
+    ++report.computed;
+    if (!counts) {  // nothing to learn from here: the states have moved on, and that is all
+      ++report.applied;
+      continue;
+    }
     if (regularizes) loss += kernels_.regularize(shape(), training.regularization, parameters_, gradient);
     const GradientSize size = kernels_.clip(shape(), training.clipping, gradient);
     report.losses[u] = loss;
     report.gradient_norms[u] = size.norm;
+    if (!std::isfinite(loss) || !std::isfinite(size.norm)) break;
     report.clipped[u] = size.clipped;
-    ++report.computed;
-    if (!std::isfinite(loss) || !std::isfinite(size.norm)) {
-      report.clipped[u] = false;
-      break;
-    }
-    kernels_.update(shape().parameter_count(), parameters_, gradient, training.optimizer, training.learning_rates[u]);
+    kernels_.update(shape(), frozen, parameters_, gradient, training.optimizer, training.learning_rates[u]);
     kernels_.pack(shape(), parameters_, packed_.at_least(0));
     ++report.applied;
   }

@@ -54,6 +54,7 @@ struct NetworkDescription {
   std::vector<LayerShape> layers;
   std::vector<Index> tensor_boundaries;
   std::unique_ptr<bool[]> matrices;
+  std::vector<Index> learned;  // (state_size): the parameter that each number of the state starts from, or -1: zero
   NetworkShape shape;
 
   // `words` has everything that does not follow from the layers.
@@ -65,12 +66,19 @@ template <class Real> struct Tape {
   Index plan = 0;  // the number of the plan that made it: only that plan knows how it is laid out
   Schedule schedule;
   Buffer<Real> memory;
-  std::vector<Index> starts, tokens, names;  // what backward reads of the inputs, if it does
+  std::vector<Index> starts, tokens, names, first_steps;  // what backward reads of the inputs, if it does
   Dropout dropout{};
   bool masked = false;
 
   void keep(const Inputs<Real>&, const Index* lengths, Index sequences);
   Inputs<Real> inputs() const;  // points into this
+};
+
+// States that live longer than an update: sequence n continues row owners[n], unless it is the first part of its whole,
+// first_steps[n] = 0; afterwards that row holds its final state. Without a state there are none.
+template <class Real> struct Carried {
+  const Index *owners, *first_steps;
+  Real* state;  // (rows, state_size)
 };
 
 // A batch as the user has it: N sequences in rows of `inputs`.
@@ -97,12 +105,21 @@ template <class Real> struct Training {
   Regularization regularization;
   std::uint64_t dropout_key;
   const Index* epochs;  // of each update
+  Carried<Real> carried;
 };
 
 struct Report {
   double *losses, *gradient_norms;
   bool* clipped;
   Index computed, applied;
+};
+
+// The mini-batch of an update, numbered from 0, with the states it starts from.
+template <class Real> struct CarriedBatch {
+  std::vector<Index> starts, lengths, target_starts, owners, first_steps;
+  Buffer<Real> state, d_state;
+
+  void take(const Training<Real>&, Index first, Index last);
 };
 
 // One network on one set of kernels. Calls exclude each other: they share the workspace.
@@ -118,14 +135,22 @@ template <class Real> class Plan {
   bool made(const Tape<Real>& tape) const { return tape.plan == number_; }
 
  private:
+  // Forward, loss and backward of one update; gives the loss, or false in `counts` where nothing has a weight.
+  double gradient_of(const Training<Real>&, Index update, bool& counts);
+  double carried_gradient_of(const Training<Real>&, Index update, bool& counts);
+  void set_carried_states(const Carried<Real>&);
+  void keep_carried_states(const Carried<Real>&, const Timetable&, const Dropout*);
+
   const Index number_;
   std::unique_ptr<NetworkDescription> description_;
   std::unique_ptr<char[]> layout_;
   const Kernels<Real>& kernels_;
   Real* parameters_;
+  bool drops_ = false;
   std::mutex mutex_;
   Buffer<Real> packed_, workspace_, gradient_;
   Tape<Real> own_tape_;
+  CarriedBatch<Real> batch_;
 };
 
 // The kernels chosen when the module was imported, and all that were compiled.

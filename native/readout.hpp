@@ -100,23 +100,27 @@ void readout_backward(const TapeParts<Real>& parts, const Real* packed, const rn
 }
 
 template <class Real>
-void outputs(const NetworkShape& shape, const Timetable& when, const rnn::Dropout* dropout, const Real* tape,
-             Padded<Real> preactivations, Real* y, Real* final_state) {
-  const TapeParts<Real> parts{shape, when, const_cast<Real*>(tape)};
-  const ReadoutSizes<Real>& size = layout<Real>(shape).readout;
-  const Real* a = parts.preactivations();
+void outputs(const NetworkShape& shape, const Timetable& when, const Real* tape, Padded<Real> preactivations, Real* y) {
+  const Index O = shape.outputs, O_pad = layout<Real>(shape).readout.O_pad;
+  const Real* a = TapeParts<Real>{shape, when, const_cast<Real*>(tape)}.preactivations();
   each_readout_row(shape, when, [&](Index m, Index row, Index t) {
-    const Index place = (when.order[row] * preactivations.steps + t) * size.O;
-    for (Index o = 0; o < size.O; ++o) preactivations.array[place + o] = a[m * size.O_pad + o];
-    output_row(shape.output_activation, size.O, a + m * size.O_pad, y + place);
+    const Index place = (when.order[row] * preactivations.steps + t) * O;
+    for (Index o = 0; o < O; ++o) preactivations.array[place + o] = a[m * O_pad + o];
+    output_row(shape.output_activation, O, a + m * O_pad, y + place);
   });
+}
+
+// The states at the last real steps, into rows (N, state_size) in the user's order.
+template <class Real>
+void final_states(const NetworkShape& shape, const Timetable& when, const rnn::Dropout* dropout, const Real* tape, Real* state) {
+  const TapeParts<Real> parts{shape, when, const_cast<Real*>(tape)};
   for (Index l = 0; l < shape.layer_count; ++l) {
     const LayerView<Real>& here = view<Real>(shape, l);
     const LayerTape<Real> layer = parts.layer(l, dropout);
     const Index H = here.size.H, H_pad = here.size.H_pad;
     for (Index row = 0; row < when.sequences; ++row) {
       const Index last = last_row(when, row);
-      Real* to = final_state + when.order[row] * shape.state_size + here.state;
+      Real* to = state + when.order[row] * shape.state_size + here.state;
       copy_row(to, layer.h + last * layer.h_row, H);
       if (here.size.has_memory) copy_row(to + H, layer.c + last * H_pad, H);
     }

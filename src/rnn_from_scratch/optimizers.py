@@ -1,13 +1,14 @@
 """Optimisers as functions on the flat parameter vector: what they remember is handed in and changed in place.
 
 An optimiser is a frozen description with two methods: ``init(size, dtype)`` makes the arrays that it remembers, and
-``update(parameters, gradient, state, learning_rate)`` takes one step in place. Both engines follow the same trajectory.
+``update(parameters, gradient, state, learning_rate, decayed)`` takes one step in place; `decayed` are the places of those
+tensors that weight decay shrinks. Both engines follow the same trajectory.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,33 +16,137 @@ import numpy as np
 import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import FloatArray
-from rnn_from_scratch.validation import choice, fraction, positive
+from rnn_from_scratch.validation import boolean, choice, fraction, non_negative, positive
 
-__all__ = ["SGD", "Adam", "Optimizer", "OptimizerState", "as_optimizer"]
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "OptimizerState", "RMSprop", "as_optimizer"]
 
 OptimizerState = Mapping[str, npt.NDArray[Any]]
-"""What an optimiser remembers between updates, changed in place: empty for SGD."""
+"""What an optimiser remembers between updates, changed in place: empty for plain SGD."""
 
 
 @dataclass(frozen=True)
 class SGD:
-    """Plain gradient descent: ``p ← p − η g``.
+    """Gradient descent, with momentum if wanted.
 
-    >>> p = np.array([1.0, 2.0])
-    >>> SGD().update(p, np.array([10.0, 0.0]), {}, learning_rate=0.1)
+    ::
+
+        p ← p − η g                                   plain
+        u ← μ u + g            p ← p − η u            momentum μ
+        u ← μ u + g            p ← p − η (g + μ u)    Nesterov's: the gradient as if the step had been taken already
+
+    Parameters
+    ----------
+    momentum : float, default=0.0
+        μ, in [0, 1).
+    nesterov : bool, default=False
+        Needs a momentum.
+
+    References
+    ----------
+    I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
+
+    Examples
+    --------
+    >>> p, sgd = np.array([1.0, 2.0]), SGD(momentum=0.5)
+    >>> state = sgd.init(2, p.dtype)
+    >>> for _ in range(2):
+    ...     sgd.update(p, np.array([10.0, 0.0]), state, learning_rate=0.1)
     >>> p
-    array([0., 2.])
+    array([-1.5,  2. ])
     """
+
+    momentum: float = 0.0
+    nesterov: bool = False
 
     kind: ClassVar[str] = "sgd"
 
-    def init(self, size: int, dtype: np.dtype[np.floating]) -> OptimizerState:
-        """Nothing to remember."""
-        return {}
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "momentum", fraction(self.momentum, "momentum", "SGD"))
+        object.__setattr__(self, "nesterov", boolean(self.nesterov, "nesterov", "SGD"))
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov of SGD must be False without a momentum. Got True.")
 
-    def update(self, parameters: FloatArray, gradient: FloatArray, state: OptimizerState, learning_rate: float) -> None:
+    def init(self, size: int, dtype: np.dtype[np.floating]) -> OptimizerState:
+        """No velocity yet; nothing at all without momentum."""
+        return {"u": np.zeros(size, dtype)} if self.momentum else {}
+
+    def update(
+        self,
+        parameters: FloatArray,
+        gradient: FloatArray,
+        state: OptimizerState,
+        learning_rate: float,
+        decayed: Iterable[slice] = (),
+    ) -> None:
         """One step, in place."""
-        parameters -= learning_rate * gradient
+        step = gradient
+        if self.momentum:
+            u = state["u"]
+            u *= self.momentum
+            u += gradient
+            step = gradient + self.momentum * u if self.nesterov else u
+        parameters -= learning_rate * step
+
+
+@dataclass(frozen=True)
+class RMSprop:
+    """Steps divided by the running size of each gradient.
+
+    ::
+
+        v ← α v + (1 − α) g²            p ← p − η g / (√v + ε)
+
+    Parameters
+    ----------
+    alpha : float, default=0.99
+        How much of the running mean of squares is kept at each update; in [0, 1).
+    epsilon : float, default=1e-8
+        Keeps the division finite; above 0.
+
+    References
+    ----------
+    T. Tieleman and G. Hinton, "Lecture 6.5: RMSProp", Coursera: Neural Networks for Machine Learning, 2012.
+
+    Examples
+    --------
+    >>> p, rmsprop = np.array([1.0, 2.0]), RMSprop(alpha=0.75)
+    >>> rmsprop.update(p, np.array([1e-3, 1e3]), rmsprop.init(2, p.dtype), learning_rate=0.1)
+    >>> p.round(4)
+    array([0.8, 1.8])
+    """
+
+    alpha: float = 0.99
+    epsilon: float = 1e-8
+
+    kind: ClassVar[str] = "rmsprop"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "alpha", fraction(self.alpha, "alpha", "RMSprop"))
+        object.__setattr__(self, "epsilon", positive(self.epsilon, "epsilon", "RMSprop"))
+
+    def init(self, size: int, dtype: np.dtype[np.floating]) -> OptimizerState:
+        """A running mean of zero."""
+        return {"v": np.zeros(size, dtype)}
+
+    def update(
+        self,
+        parameters: FloatArray,
+        gradient: FloatArray,
+        state: OptimizerState,
+        learning_rate: float,
+        decayed: Iterable[slice] = (),
+    ) -> None:
+        """One step, in place."""
+        v = state["v"]
+        room = gradient * gradient
+        room *= 1 - self.alpha
+        v *= self.alpha
+        v += room
+        np.sqrt(v, out=room)
+        room += self.epsilon
+        np.divide(gradient, room, out=room)
+        room *= learning_rate
+        parameters -= room
 
 
 @dataclass(frozen=True)
@@ -80,15 +185,23 @@ class Adam:
     kind: ClassVar[str] = "adam"
 
     def __post_init__(self) -> None:
+        owner = type(self).__name__
         for name in ("beta1", "beta2"):
-            object.__setattr__(self, name, fraction(getattr(self, name), name, "Adam"))
-        object.__setattr__(self, "epsilon", positive(self.epsilon, "epsilon", "Adam"))
+            object.__setattr__(self, name, fraction(getattr(self, name), name, owner))
+        object.__setattr__(self, "epsilon", positive(self.epsilon, "epsilon", owner))
 
     def init(self, size: int, dtype: np.dtype[np.floating]) -> OptimizerState:
         """Zero running means, and the count of updates made."""
         return {"m": np.zeros(size, dtype), "v": np.zeros(size, dtype), "updates": np.zeros(1, np.int64)}
 
-    def update(self, parameters: FloatArray, gradient: FloatArray, state: OptimizerState, learning_rate: float) -> None:
+    def update(
+        self,
+        parameters: FloatArray,
+        gradient: FloatArray,
+        state: OptimizerState,
+        learning_rate: float,
+        decayed: Iterable[slice] = (),
+    ) -> None:
         """One step, in place."""
         m, v, updates = state["m"], state["v"], state["updates"]
         updates += 1
@@ -96,21 +209,66 @@ class Adam:
         new = (1 - self.beta1) * gradient
         m *= self.beta1
         m += new
-        np.multiply(gradient, gradient, new)
+        np.multiply(gradient, gradient, out=new)
         new *= 1 - self.beta2
         v *= self.beta2
         v += new
         # The corrections of m and v are numbers: they go into the learning rate and into ε
         root = math.sqrt(1 - self.beta2**t)
-        step = np.sqrt(v, new)
+        step = np.sqrt(v, out=new)
         step += root * self.epsilon
-        np.divide(m, step, step)
+        np.divide(m, step, out=step)
         step *= learning_rate * root / (1 - self.beta1**t)
         parameters -= step
 
 
-Optimizer = SGD | Adam
-_BY_NAME: dict[str, Optimizer] = {"sgd": SGD(), "adam": Adam()}
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with weight decay beside the gradient: weight matrices shrink by η λ per update before Adam's step.
+
+    Parameters
+    ----------
+    beta1, beta2, epsilon : float
+        As in `Adam`.
+    weight_decay : float, default=0.01
+        λ; biases, learned states and frozen tensors do not decay.
+
+    References
+    ----------
+    I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
+
+    Examples
+    --------
+    >>> adamw, p = AdamW(weight_decay=0.5), np.array([1.0, 2.0])
+    >>> adamw.update(p, np.array([0.0, 0.0]), adamw.init(2, p.dtype), learning_rate=0.1, decayed=[slice(0, 1)])
+    >>> p
+    array([0.95, 2.  ])
+    """
+
+    weight_decay: float = 0.01
+
+    kind: ClassVar[str] = "adamw"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "weight_decay", non_negative(self.weight_decay, "weight_decay", "AdamW"))
+
+    def update(
+        self,
+        parameters: FloatArray,
+        gradient: FloatArray,
+        state: OptimizerState,
+        learning_rate: float,
+        decayed: Iterable[slice] = (),
+    ) -> None:
+        """One step, in place."""
+        for where in decayed:
+            parameters[where] *= 1 - learning_rate * self.weight_decay
+        super().update(parameters, gradient, state, learning_rate)
+
+
+Optimizer = SGD | RMSprop | Adam | AdamW
+_BY_NAME: dict[str, Optimizer] = {"sgd": SGD(), "rmsprop": RMSprop(), "adam": Adam(), "adamw": AdamW()}
 
 
 def as_optimizer(optimizer: object, owner: str) -> Optimizer:
@@ -119,6 +277,6 @@ def as_optimizer(optimizer: object, owner: str) -> Optimizer:
     >>> as_optimizer("adam", "Network.fit")
     Adam(beta1=0.9, beta2=0.999, epsilon=1e-08)
     """
-    if isinstance(optimizer, (SGD, Adam)):
+    if isinstance(optimizer, (SGD, RMSprop, Adam)):
         return optimizer
     return _BY_NAME[choice(optimizer, "optimizer", owner, _BY_NAME)]
