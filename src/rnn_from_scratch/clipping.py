@@ -19,7 +19,7 @@ import numpy as np
 from rnn_from_scratch.alphabet import FloatArray
 from rnn_from_scratch.validation import positive
 
-__all__ = ["Clipping", "GlobalNorm", "NoClipping", "TensorNorm", "as_clipping", "norm"]
+__all__ = ["ByValue", "Clipping", "GlobalNorm", "NoClipping", "TensorNorm", "as_clipping", "norm"]
 
 
 def norm(vector: FloatArray) -> float:
@@ -93,7 +93,30 @@ class TensorNorm:
         return clipped
 
 
-Clipping = NoClipping | GlobalNorm | TensorNorm
+@dataclass(frozen=True)
+class ByValue:
+    """Cut every entry of the gradient off at ±limit.
+
+    >>> g = np.array([3.0, -4.0])
+    >>> ByValue(3.5).apply(g, [slice(0, 2)]), g
+    (True, array([ 3. , -3.5]))
+    """
+
+    limit: float
+    kind: ClassVar[str] = "value"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limit", positive(self.limit, "limit", "ByValue"))
+
+    def apply(self, gradient: FloatArray, slices: Iterable[slice], size: float | None = None) -> bool:
+        """Clip in place; True if any entry was beyond the limit."""
+        if np.abs(gradient).max() <= self.limit:
+            return False
+        np.clip(gradient, -self.limit, self.limit, out=gradient)
+        return True
+
+
+Clipping = NoClipping | GlobalNorm | TensorNorm | ByValue
 
 
 def as_clipping(clip: object, owner: str) -> Clipping:
@@ -104,6 +127,6 @@ def as_clipping(clip: object, owner: str) -> Clipping:
     """
     if clip is None:
         return NoClipping()
-    if isinstance(clip, (NoClipping, GlobalNorm, TensorNorm)):
+    if isinstance(clip, (NoClipping, GlobalNorm, TensorNorm, ByValue)):
         return clip
     return GlobalNorm(positive(clip, "clip", owner))

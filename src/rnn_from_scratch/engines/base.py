@@ -30,6 +30,7 @@ from rnn_from_scratch.validation import shown
 
 __all__ = [
     "Backward",
+    "Carried",
     "Engine",
     "Forward",
     "Plan",
@@ -39,6 +40,7 @@ __all__ = [
     "active_rows",
     "add_learned_state",
     "batch_loss",
+    "carried_loss",
     "first_state",
     "loss_of",
     "zero_state",
@@ -81,6 +83,34 @@ class Backward(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Carried:
+    """States that live longer than an update, for sequences that are parts of longer ones.
+
+    Sequence c goes on from row ``owners[c]`` of the state, or begins anew if it is the first part, ``first_steps[c] = 0``;
+    after its forward run that row holds its final state. No gradient flows from one part to the one before. A sequence
+    whose part has nothing to learn from (all weights of a mini-batch are zero) only moves the state on.
+
+    Attributes
+    ----------
+    owners : ndarray (C,) of int64
+        For every sequence of the training set; masks are named after owners.
+    first_steps : ndarray (C,) of int64
+        The time of its first step in the whole.
+    state : ndarray (rows, Σ H)
+        All states side by side, in the order of ``specification.state_shapes``; changed in place.
+    """
+
+    owners: IndexArray
+    first_steps: IndexArray
+    state: FloatArray
+
+    def views(self, specification: NetworkSpecification) -> dict[str, FloatArray]:
+        """Views of the state by name, each (rows, H)."""
+        ends = np.cumsum(list(specification.state_shapes.values()))[:-1]
+        return dict(zip(specification.state_shapes, np.split(self.state, ends, axis=1), strict=True))
+
+
+@dataclass(frozen=True)
 class Updates:
     """Some consecutive updates of training: U mini-batches over one training set, none of it copied.
 
@@ -97,6 +127,8 @@ class Updates:
         Names the masks of this run of training.
     epochs : ndarray (U,) of int64
         The epoch that each update belongs to, which names its masks too.
+    carried : None or Carried
+        States that go on from update to update.
     """
 
     inputs: Batch
@@ -106,6 +138,7 @@ class Updates:
     learning_rates: np.ndarray[Any, np.dtype[np.float64]]
     dropout_key: int
     epochs: IndexArray
+    carried: Carried | None = None
 
     def __len__(self) -> int:
         return len(self.learning_rates)
@@ -182,13 +215,27 @@ class Engine(ABC, Generic[PlanType]):
         drops = plan.specification.drops
         slices = parameters.slices.values()
         frozen = [parameters.slices[name] for name in rule.frozen]
+        decayed = [where for where in matrices if where not in frozen]
         applied = 0
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported, not warned of
             for u in range(len(updates)):
                 chosen = updates.order[updates.boundaries[u] : updates.boundaries[u + 1]]
-                dropout = Dropout(updates.dropout_key, int(updates.epochs[u]), chosen) if drops else None
                 inputs, targets = updates.inputs.select(chosen), updates.targets.select(chosen)
-                loss, gradient = batch_loss(self, plan, inputs, targets, dropout)
+                if updates.carried is None:
+                    dropout = Dropout(updates.dropout_key, int(updates.epochs[u]), chosen) if drops else None
+                    loss, gradient = batch_loss(self, plan, inputs, targets, dropout)
+                else:
+                    owners, first_steps = updates.carried.owners[chosen], updates.carried.first_steps[chosen]
+                    key, epoch = updates.dropout_key, int(updates.epochs[u])
+                    dropout = Dropout(key, epoch, owners, first_steps) if drops else None
+                    found = carried_loss(self, plan, inputs, targets, dropout, updates.carried, chosen)
+                    if found is None:
+                        losses.append(0.0)
+                        norms.append(0.0)
+                        clipped.append(False)
+                        applied += 1
+                        continue
+                    loss, gradient = found
                 if rule.penalty:
                     loss += add_penalty(rule.penalty, parameters.vector, matrices, gradient)
                 for where in frozen:
@@ -200,7 +247,8 @@ class Engine(ABC, Generic[PlanType]):
                 clipped.append(finite and rule.clipping.apply(gradient, slices, size))
                 if not finite:
                     break
-                rule.optimizer.update(parameters.vector, gradient, optimizer_state, float(updates.learning_rates[u]))
+                rate = float(updates.learning_rates[u])
+                rule.optimizer.update(parameters.vector, gradient, optimizer_state, rate, decayed)
                 parameters.version += 1  # engines that keep packed copies have to hear of it
                 applied += 1
         return UpdateReport(np.array(losses), np.array(norms), np.array(clipped, dtype=np.bool_), applied)
@@ -237,6 +285,34 @@ def batch_loss(
     run = engine.forward(plan, inputs, first_state(plan, N), keep_tape=True, dropout=dropout)
     loss, d_a = loss_of(specification, run.preactivations, targets)
     result = engine.backward(plan, run.tape, d_a, zero_state(specification, N, plan.parameters.dtype))
+    add_learned_state(plan.parameters, result.gradient, result.d_state)
+    return loss, result.gradient
+
+
+def carried_loss(
+    engine: Engine[PlanType],
+    plan: PlanType,
+    inputs: Batch,
+    targets: Targets,
+    dropout: Dropout | None,
+    carried: Carried,
+    chosen: IndexArray,
+) -> tuple[float, FloatArray] | None:
+    """As `batch_loss`, from carried states, which move on; None if no row of the mini-batch has a weight."""
+    specification, N = plan.specification, len(inputs)
+    owners, going_on = carried.owners[chosen], carried.first_steps[chosen] > 0
+    before, rows = first_state(plan, N), carried.views(specification)
+    for name, values in before.items():
+        values[going_on] = rows[name][owners[going_on]]
+    run = engine.forward(plan, inputs, before, keep_tape=True, dropout=dropout)
+    for name, values in run.final_state.items():
+        rows[name][owners] = values
+    if not targets.weights[targets.where()].any():
+        return None
+    loss, d_a = loss_of(specification, run.preactivations, targets)
+    result = engine.backward(plan, run.tape, d_a, zero_state(specification, N, plan.parameters.dtype))
+    for d in result.d_state.values():
+        d[going_on] = 0  # only whole sequences start from learned states
     add_learned_state(plan.parameters, result.gradient, result.d_state)
     return loss, result.gradient
 

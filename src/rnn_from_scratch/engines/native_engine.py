@@ -10,9 +10,9 @@ import numpy as np
 
 from rnn_from_scratch.alphabet import BoolArray, FloatArray, State
 from rnn_from_scratch.clipping import NoClipping
-from rnn_from_scratch.engines.base import Backward, Engine, Forward, Plan, UpdateReport, UpdateRule, Updates
+from rnn_from_scratch.engines.base import Backward, Carried, Engine, Forward, Plan, UpdateReport, UpdateRule, Updates
 from rnn_from_scratch.layers import ACTIVATIONS, Layer
-from rnn_from_scratch.optimizers import Adam, Optimizer, OptimizerState
+from rnn_from_scratch.optimizers import SGD, AdamW, Optimizer, OptimizerState, RMSprop
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch
 from rnn_from_scratch.specification import LOSSES, OUTPUT_ACTIVATIONS, READOUTS, Direction, NetworkSpecification
@@ -20,10 +20,10 @@ from rnn_from_scratch.textbook.dropout import Dropout
 
 __all__ = ["NativeEngine", "NativePlan", "available", "build_info", "required", "why_unavailable"]
 
-CLIPPINGS = ("none", "global_norm", "tensor_norm")
-OPTIMIZERS = ("sgd", "adam")
+CLIPPINGS = ("none", "global_norm", "tensor_norm", "value")
+OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
 NOTHING = {name: np.empty(0, name) for name in ("float32", "float64", "int64")}
-NO_MASKS = (0, 0, NOTHING["int64"])
+NO_MASKS = (0, 0, NOTHING["int64"], NOTHING["int64"])
 
 
 def required() -> bool:
@@ -113,6 +113,8 @@ class NativePlan(Plan):
         kind = _module.Plan32 if parameters.dtype == np.float32 else _module.Plan64
         self._kernels = kind(**compiled_arguments(specification, parameters.vector))
         self._no_rows = np.empty((0, specification.input_size), parameters.dtype)
+        no_states = np.empty((0, sum(specification.state_shapes.values())), parameters.dtype)
+        self.no_states = (NOTHING["int64"], NOTHING["int64"], no_states)
         self._packed_version = parameters.version
 
     @property
@@ -163,7 +165,7 @@ class NativeEngine(Engine[NativePlan]):
         preactivations = np.zeros_like(outputs)
         before = _joined(plan, state)
         after = np.empty_like(before)
-        masks = NO_MASKS if dropout is None else (dropout.key, dropout.epoch, dropout.sequences)
+        masks = NO_MASKS if dropout is None else _masks(dropout)
         compiled = plan.kernels.forward(plan.inputs(batch), T, masks, before, outputs, preactivations, after, keep_tape)
         return Forward(outputs, preactivations, _split(plan, after), NativeTape(compiled, N, T) if keep_tape else None)
 
@@ -202,6 +204,7 @@ class NativeEngine(Engine[NativePlan]):
             (targets.array, targets.starts, targets.weights),
             (updates.order, updates.boundaries, updates.learning_rates, updates.epochs),
             updates.dropout_key,
+            plan.no_states if updates.carried is None else _carried(updates.carried),
             _optimizer_arguments(rule.optimizer, optimizer_state, plan.parameters.dtype),
             (rule.penalty, plan.frozen(rule.frozen)),
             (CLIPPINGS.index(clipping.kind), 0.0 if isinstance(clipping, NoClipping) else clipping.limit),
@@ -210,12 +213,26 @@ class NativeEngine(Engine[NativePlan]):
         return UpdateReport(losses[:computed], norms[:computed], clipped[:computed], applied)
 
 
+def _masks(dropout: Dropout) -> tuple[Any, ...]:
+    first_steps = np.zeros_like(dropout.sequences) if dropout.first_steps is None else dropout.first_steps
+    return dropout.key, dropout.epoch, dropout.sequences, first_steps
+
+
+def _carried(carried: Carried) -> tuple[Any, ...]:
+    return carried.owners, carried.first_steps, carried.state
+
+
 def _optimizer_arguments(optimizer: Optimizer, state: OptimizerState, dtype: np.dtype[np.floating]) -> tuple[Any, ...]:
-    if isinstance(optimizer, Adam):
-        numbers: tuple[float, ...] = (optimizer.beta1, optimizer.beta2, optimizer.epsilon)
-        return (OPTIMIZERS.index("adam"), *numbers, state["m"], state["v"], state["updates"])
-    nothing = NOTHING[dtype.name]
-    return (OPTIMIZERS.index("sgd"), 0.0, 0.0, 0.0, nothing, nothing, NOTHING["int64"])
+    """(kind, what m and v keep, ε, weight decay, Nesterov or not, m, v, count of updates): one form for all."""
+    nothing, none = NOTHING[dtype.name], NOTHING["int64"]
+    code = OPTIMIZERS.index(optimizer.kind)
+    if isinstance(optimizer, SGD):
+        return (code, optimizer.momentum, 0.0, 0.0, 0.0, optimizer.nesterov, state.get("u", nothing), nothing, none)
+    if isinstance(optimizer, RMSprop):
+        return (code, 0.0, optimizer.alpha, optimizer.epsilon, 0.0, False, nothing, state["v"], none)
+    decay = optimizer.weight_decay if isinstance(optimizer, AdamW) else 0.0
+    kept = (optimizer.beta1, optimizer.beta2, optimizer.epsilon, decay, False)
+    return (code, *kept, state["m"], state["v"], state["updates"])
 
 
 def _joined(plan: NativePlan, state: State) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -132,7 +133,8 @@ class NumpyEngine(Engine[NumpyPlan]):
         specification = plan.specification
         rows = _rows(batch, specification.bidirectional)
         if dropout is not None:
-            dropout = Dropout(dropout.key, dropout.epoch, rows.sort(dropout.sequences))  # type: ignore[arg-type]
+            first_steps = None if dropout.first_steps is None else rows.sort(dropout.first_steps)
+            dropout = replace(dropout, sequences=rows.sort(dropout.sequences), first_steps=first_steps)
         x, tokens = _inputs(plan, batch, rows)  # (T, N, D): what the next layer reads
         cells, input_masks, final_state = {}, [], {}
         last: list[FloatArray] = []  # the last h of each direction of the layer at work
@@ -273,7 +275,7 @@ def _input_mask(
     T, _, units = x.shape
     level, found = direction.level, None
     if specification.dropout and level > 0:
-        steps = np.arange(T)[:, None]
+        steps = np.arange(T)[:, None] + (0 if dropout.first_steps is None else dropout.first_steps)  # (T, 1 or N)
         found = masks.mask(dropout, level, masks.BETWEEN_LAYERS, steps, units, specification.dropout, x.dtype)
     if direction.layer.input_dropout:
         probability = direction.layer.input_dropout
