@@ -14,6 +14,7 @@ from rnn_from_scratch.clipping import GlobalNorm, NoClipping, TensorNorm
 from rnn_from_scratch.engines.base import Backward, Forward, UpdateRule, batch_loss, loss_of
 from rnn_from_scratch.layers import GRU, LSTM, Elman, Layer
 from rnn_from_scratch.optimizers import SGD, Adam
+from rnn_from_scratch.specification import READOUTS
 
 RULES = [
     UpdateRule(SGD(), NoClipping()),
@@ -135,10 +136,9 @@ def check_trajectory(case: Case, dtype: str, rule: UpdateRule) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.optimizer.kind}-{rule.clipping.kind}")
 @pytest.mark.parametrize("name", TRAINED)
-def test_engines_follow_the_same_trajectory(
-    native: None, dtype: str, readout: str, name: str, rule: UpdateRule
-) -> None:
+def test_engines_follow_the_same_trajectory(native: None, dtype: str, name: str, rule: UpdateRule) -> None:
     layers, options = TRAINED[name]
+    readout = READOUTS[(list(TRAINED).index(name) + RULES.index(rule)) % 3]
     check_trajectory(random_case(np.random.default_rng(0), layers, readout=readout, N=6, **options), dtype, rule)
 
 
@@ -153,8 +153,6 @@ def test_engines_shrink_and_freeze_the_same_tensors(native: None, dtype: str, na
 
 @pytest.mark.parametrize("output", OUTPUTS, ids="-".join)
 @pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=repr)
-def test_engines_make_every_loss_small_alike(
-    native: None, dtype: str, output: tuple[str, str], optimizer: Any
-) -> None:
+def test_engines_make_every_loss_small_alike(native: None, dtype: str, output: tuple[str, str], optimizer: Any) -> None:
     case = random_case(np.random.default_rng(0), [GRU(6)], output=output, N=6, O=3)
     check_trajectory(case, dtype, UpdateRule(optimizer, NoClipping()))

@@ -105,40 +105,37 @@ def test_gradient_of_tokens_is_the_slope(engine: str, architecture: str, readout
 
 @pytest.mark.parametrize("drops", ["between", "input", "recurrent", "all"])
 @pytest.mark.parametrize("both_ways", [False, True])
-def test_gradient_under_dropout_is_the_slope(engine: str, readout: str, drops: str, both_ways: bool) -> None:
+def test_gradient_under_dropout_is_the_slope(engine: str, drops: str, both_ways: bool) -> None:
     how = {
         "bidirectional": both_ways,
         "input_dropout": 0.3 if drops in ("input", "all") else 0.0,
         "recurrent_dropout": 0.4 if drops in ("recurrent", "all") else 0.0,
     }
     layers = [GRU(6, **how), LSTM(5, **how), GRU(4, "before", **how), Elman(7, **how)]
-    case = random_case(
-        np.random.default_rng(6), layers, readout=readout, dropout=0.2 if drops in ("between", "all") else 0.0
-    )
+    case = random_case(np.random.default_rng(6), layers, dropout=0.2 if drops in ("between", "all") else 0.0)
     assert case.specification.drops
     check_backward(case, engine)
 
 
 # relu has a kink, and somewhere in a large network something always stands on it
 @given(case=cases(activations=("tanh", "sigmoid", "linear")))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_gradient_of_any_architecture_is_the_slope(engine: str, case: Case) -> None:
     check_backward(case, engine)
 
 
 @given(case=cases(activations=("tanh", "sigmoid", "linear")))
-@settings(max_examples=60)
 def test_loss_of_any_architecture_has_its_gradient(engine: str, case: Case) -> None:
     check_loss(case, engine)
 
 
 @pytest.mark.parametrize("output", OUTPUTS, ids="-".join)
 @pytest.mark.parametrize("ragged", [False, True])
-def test_gradient_of_every_loss_is_the_slope(
-    engine: str, readout: str, output: tuple[str, str], ragged: bool
-) -> None:
+def test_gradient_of_every_loss_is_the_slope(engine: str, readout: str, output: tuple[str, str], ragged: bool) -> None:
     layers = [Elman(4, bidirectional=True), GRU(3)]
-    check_loss(random_case(np.random.default_rng(0), layers, readout=readout, output=output, O=3, ragged=ragged), engine)
+    check_loss(
+        random_case(np.random.default_rng(0), layers, readout=readout, output=output, O=3, ragged=ragged), engine
+    )
 
 
 def test_learned_states_learn(engine: str, dtype: str, readout: str) -> None:
@@ -148,7 +145,13 @@ def test_learned_states_learn(engine: str, dtype: str, readout: str) -> None:
     check_loss(case, engine)
     running = case.on(engine, dtype)
     learned = [name for name in running.parameters.views if name.endswith("_0")]
-    assert [name.removeprefix("layer") for name in learned] == ["0.h_0", "0.c_0", "0.reverse.h_0", "0.reverse.c_0", "2.h_0"]
+    assert [name.removeprefix("layer") for name in learned] == [
+        "0.h_0",
+        "0.c_0",
+        "0.reverse.h_0",
+        "0.reverse.c_0",
+        "2.h_0",
+    ]
     targets = running.random_targets(np.random.default_rng(3))
     _, gradient = batch_loss(running.engine, running.plan, running.batch(), targets)
     start = {

@@ -24,7 +24,10 @@ DROPPED: dict[str, list[Layer]] = {
     "gru": [GRU(5, input_dropout=0.4, recurrent_dropout=0.3)],
     "gru reset before": [GRU(5, "before", input_dropout=0.4, recurrent_dropout=0.3)],
     "lstm": [LSTM(5, input_dropout=0.4, recurrent_dropout=0.3)],
-    "both ways": [LSTM(5, bidirectional=True, recurrent_dropout=0.5), GRU(3, bidirectional=True, recurrent_dropout=0.5)],
+    "both ways": [
+        LSTM(5, bidirectional=True, recurrent_dropout=0.5),
+        GRU(3, bidirectional=True, recurrent_dropout=0.5),
+    ],
     "between": [Elman(9), GRU(6), LSTM(5)],
 }
 
@@ -147,9 +150,7 @@ def check_chunks(case: Case, engine: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("name", DROPPED)
 def test_masks_do_not_know_of_chunks(engine: str, dtype: str, readout: str, name: str) -> None:
-    check_chunks(
-        random_case(np.random.default_rng(0), DROPPED[name], readout=readout, dropout=0.4, N=7), engine, dtype
-    )
+    check_chunks(random_case(np.random.default_rng(0), DROPPED[name], readout=readout, dropout=0.4, N=7), engine, dtype)
 
 
 @given(case=cases())

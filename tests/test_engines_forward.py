@@ -55,7 +55,7 @@ def test_tokens_are_rows_of_the_embedding(engine: str, dtype: str, architecture:
 
 
 @given(case=cases())
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_any_architecture_is_its_equations(engine: str, case: Case) -> None:
     check_equations(case, engine, "float64")
 

@@ -90,10 +90,8 @@ def test_poison_under_every_loss(engine: str, dtype: str, readout: str, output: 
     check_poison(case, engine, dtype)
 
 
-@pytest.mark.parametrize("vocabulary_size", [None, 5])
-def test_poison_changes_no_training(
-    engine: str, dtype: str, architecture: str, readout: str, vocabulary_size: int | None
-) -> None:
+def test_poison_changes_no_training(engine: str, architecture: str, readout: str) -> None:
+    dtype, vocabulary_size = ("float32", 5) if readout == "last" else ("float64", None)
     case = make(architecture, readout, N=6, T=8, vocabulary_size=vocabulary_size)
     rule, ends = UpdateRule(Adam(), GlobalNorm(0.3), penalty=0.01), []
     for poisoned in (False, True):

@@ -175,10 +175,10 @@ def test_masks_of_training_change_with(engine: str, axis: str) -> None:
         assert (np.abs(losses[0] - losses[1]).min() > 1e-6) == changes
 
 
-def test_training_learns(engine: str, dtype: str, architecture: str, readout: str) -> None:
+def test_training_learns(engine: str, architecture: str, readout: str) -> None:
     """A hundred updates with Adam make the loss of a small task much smaller."""
     case = make(architecture, readout, N=6, T=4)
-    running = case.on(engine, dtype)
+    running = case.on(engine, "float32")
     updates = replace(running.updates(100), learning_rates=np.full(100, 0.02))
     report, _ = train(running, updates, UpdateRule(Adam(), GlobalNorm(1.0)))
     assert report.losses[-10:].mean() < 0.3 * report.losses[:5].mean()

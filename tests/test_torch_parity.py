@@ -144,7 +144,12 @@ def test_the_stored_references_are_what_pytorch_still_says(where):
 
 # -------------------------------------------------------------------------------------------------------- the table
 
-OF_CELLS = {"Elman": ("tanh", "relu", "sigmoid", "linear"), "GRU": ("gru",), "GRU before": ("gru-before",), "LSTM": ("lstm",)}
+OF_CELLS = {
+    "Elman": ("tanh", "relu", "sigmoid", "linear"),
+    "GRU": ("gru",),
+    "GRU before": ("gru-before",),
+    "LSTM": ("lstm",),
+}
 
 
 def kind_of(figure: str) -> str:

@@ -73,8 +73,8 @@ FACTORS = {
     "lengths": ("fixed", "ragged"),
     "inputs": ("features", "tokens"),
     "start": ("zero", "learned"),
-    "T": (1, 2, 9),
-    "N": (5, 1, 21),
+    "T": (1, 2, 6),
+    "N": (5, 1, 13),
 }
 FULL = {"cell": tuple(CELLS), "output": tuple(OUTPUTS), "dtype": tuple(TOLERANCE)}
 IMPOSSIBLE = {("ragged", 1)}
@@ -87,7 +87,7 @@ def _cases() -> list[Case]:
     rest = [hand for hand in rest if (hand["lengths"], hand["T"]) not in IMPOSSIBLE]
     dealt = np.random.default_rng(SEED).permutation(len(rest))
     cases = [Case(*words, **rest[deal]) for words, deal in zip(product(*FULL.values()), dealt, strict=False)]
-    common = {"direction": "both", "lengths": "ragged", "inputs": "features", "start": "zero", "T": 9, "N": 5}
+    common = {"direction": "both", "lengths": "ragged", "inputs": "features", "start": "zero", "T": 6, "N": 5}
     return cases + [
         Case("mixed", "softmax-ce", dtype, "three", readout=readout, **common)
         for dtype, readout in product(TOLERANCE, FACTORS["readout"])

@@ -162,7 +162,7 @@ class Twin:
     def _layers(self, p: dict[str, torch.Tensor]) -> Iterator[PackedLayers | LoopLayer]:
         """Layers of one kind together, where PyTorch has it."""
         directions = self.problem.specification.directions
-        for _, group in groupby(directions, key=lambda d: (d.layer if is_packed(d.layer) else d.level)):
+        for _, group in groupby(directions, key=lambda d: d.layer if is_packed(d.layer) else d.level):
             found = list(group)
             layer, names = found[0].layer, [direction.name for direction in found]
             levels = len({direction.level for direction in found})
