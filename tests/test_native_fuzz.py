@@ -120,11 +120,11 @@ def input_arrays(kind: str, dtype: Any, generator: np.random.Generator) -> list[
 
 def forward_arguments(kind: str, dtype: Any) -> dict[str, Any]:
     generator = np.random.default_rng(0)
-    names = np.array([3, 1, 4, 5]) if kind == "wide" else np.empty(0, np.int64)
+    names, first_steps = (np.array([3, 1, 4, 5]), np.arange(4)) if kind == "wide" else (np.empty(0, np.int64),) * 2
     return {
         "inputs": input_arrays(kind, dtype, generator),
         "steps": [T],
-        "dropout": [7, 2, names],
+        "dropout": [7, 2, names, first_steps],
         "state": [generator.normal(size=(N, state_size(kind))).astype(dtype)],
         "outputs": [np.zeros((N, T, O), dtype)],
         "preactivations": [np.zeros((N, T, O), dtype)],
@@ -154,7 +154,11 @@ def train_arguments(kind: str, dtype: Any) -> dict[str, list[Any]]:
         "targets": [targets, np.arange(N) * T, np.ones(N * T, dtype)],
         "updates": [np.array([2, 0, 1, 3, 3]), np.array([0, 2, 5]), np.full(2, 0.1), np.array([4, 5])],
         "dropout_key": [11],
-        "optimizer": [1, 0.9, 0.999, 1e-8, np.zeros(P, dtype), np.zeros(P, dtype), np.zeros(1, np.int64)],
+        "carried": [np.array([0, 1, 1, 0]), np.array([0, 0, 3, 3]), np.zeros((2, state_size(kind)), dtype)],
+        "optimizer": [
+            *(3, 0.9, 0.999, 1e-8, 0.01, False),
+            *(np.zeros(P, dtype), np.zeros(P, dtype), np.zeros(1, np.int64)),
+        ],
         "regularization": [0.01, np.arange(len(NETWORKS[kind].tensors())) == 1],
         "clipping": [1, 5.0],
         "report": [np.zeros(2), np.zeros(2), np.zeros(2, bool)],
@@ -360,6 +364,7 @@ def test_positions_are_not_read_again_after_kernels_have_written() -> None:
     starts = room.view(np.int64)
     starts[:] = np.arange(N) * T
     arguments["inputs"][2] = starts
+    arguments["carried"] = [np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 5))]
     arguments["report"][0] = room[:2]
     assert call(make_plan("Plan64").train_updates, arguments) == (2, 2)
 

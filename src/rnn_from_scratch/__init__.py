@@ -7,14 +7,14 @@
 """
 
 from rnn_from_scratch._version import __version__
-from rnn_from_scratch.clipping import GlobalNorm, NoClipping, TensorNorm
+from rnn_from_scratch.clipping import ByValue, GlobalNorm, NoClipping, TensorNorm
 from rnn_from_scratch.configuration import show_config
 from rnn_from_scratch.engines.select import EngineUnavailableError
 from rnn_from_scratch.gradient_check import GradientCheck, check_gradients
 from rnn_from_scratch.initializers import ScaledIdentity
 from rnn_from_scratch.layers import GRU, LSTM, Elman
 from rnn_from_scratch.network import Network
-from rnn_from_scratch.optimizers import SGD, Adam
+from rnn_from_scratch.optimizers import SGD, Adam, AdamW, RMSprop
 from rnn_from_scratch.scratch import RNNScratch
 from rnn_from_scratch.specification import NetworkSpecification
 from rnn_from_scratch.training.history import History
@@ -25,6 +25,8 @@ __all__ = [
     "LSTM",
     "SGD",
     "Adam",
+    "AdamW",
+    "ByValue",
     "Elman",
     "EngineUnavailableError",
     "GlobalNorm",
@@ -34,6 +36,7 @@ __all__ = [
     "NetworkSpecification",
     "NoClipping",
     "NonFiniteError",
+    "RMSprop",
     "RNNScratch",
     "ScaledIdentity",
     "TensorNorm",

@@ -276,7 +276,7 @@ class RNNScratch:
     @staticmethod
     def tanh(x: Any) -> FloatArray:
         """The hyperbolic tangent of an array."""
-        return activations.tanh(np.asarray(x, dtype=np.float64))
+        return np.tanh(np.asarray(x, dtype=np.float64))
 
     @staticmethod
     def sigmoid(x: Any) -> FloatArray:
