@@ -94,13 +94,13 @@ def test_same_seed_same_bits_and_shuffling_shuffles(engine: str) -> None:
     assert not np.array_equal(first.predict(X), unshuffled.predict(X))
 
 
-def test_on_epoch_hears_of_every_epoch(engine: str) -> None:
+def test_callbacks_hear_of_every_epoch(engine: str) -> None:
     heard: list[tuple[int, float]] = []
 
     def listen(epoch: int, history: History) -> None:
         heard.append((epoch, history.loss[-1]))
 
-    history = network(engine).fit(*data(), 4, on_epoch=listen)
+    history = network(engine).fit(*data(), 4, callbacks=listen)
     assert heard == list(zip(range(1, 5), history.loss, strict=True))
 
 
@@ -113,7 +113,7 @@ def test_divergence_stops_with_the_last_good_epoch(engine: str) -> None:
         good.update({name: W.copy() for name, W in net.parameters.items()})
 
     with pytest.raises(NonFiniteError) as caught:
-        net.fit(X, y, 500, batch_size=2, optimizer="sgd", learning_rate=3.0, on_epoch=remember)
+        net.fit(X, y, 500, batch_size=2, optimizer="sgd", learning_rate=3.0, callbacks=remember)
     message = str(caught.value)
     assert "Training stopped at epoch" in message
     assert "Try a smaller learning_rate" in message
@@ -132,7 +132,7 @@ def test_interrupt_leaves_a_usable_network(engine: str) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        net.fit(X, y, 10, on_epoch=interrupt)
+        net.fit(X, y, 10, callbacks=interrupt)
     reference = network(engine)
     reference.fit(X, y, 2)
     assert_same_bits(net.predict(X), reference.predict(X))
@@ -153,7 +153,7 @@ def test_epochs_handed_over_together_are_the_same_epochs(engine: str, optimizer:
     together, one_by_one = network(engine), network(engine)
     history = together.fit(X, y, 30, batch_size=5, optimizer=optimizer, learning_rate=0.01)
     other = one_by_one.fit(
-        X, y, 30, batch_size=5, optimizer=optimizer, learning_rate=0.01, on_epoch=lambda epoch, history: None
+        X, y, 30, batch_size=5, optimizer=optimizer, learning_rate=0.01, callbacks=lambda epoch, history: None
     )
     assert_same_bits(together.predict(X), one_by_one.predict(X))
     assert history.loss == other.loss
@@ -210,7 +210,7 @@ def test_message_of_divergence_shows_the_norms_that_led_there(engine: str) -> No
     X, y = data(N=2)
     net = Network(3, [Elman(4, activation="linear")], 2, random_state=0, engine=engine)
     with pytest.raises(NonFiniteError, match=r"\(norms before it: \d[^,]*, \d[^,]*, \d[^,]*\)"):
-        net.fit(X, y, 500, optimizer="sgd", learning_rate=3.0, on_epoch=lambda epoch, history: None)
+        net.fit(X, y, 500, optimizer="sgd", learning_rate=3.0, callbacks=lambda epoch, history: None)
 
 
 def test_adam_takes_whole_numbers_and_numpy_scalars(engine: str) -> None:

@@ -73,7 +73,10 @@ def trajectory(
 @pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
 def test_engines_follow_one_trajectory(optimizer: str, clipping: str, carried: bool) -> None:
     require_native()
-    a, b = (trajectory(engine, OPTIMIZERS[optimizer], CLIPPINGS[clipping], carried=carried) for engine in ("native", "numpy"))
+    a, b = (
+        trajectory(engine, OPTIMIZERS[optimizer], CLIPPINGS[clipping], carried=carried)
+        for engine in ("native", "numpy")
+    )
     for name in b:
         assert_close(a[name], b[name], 1e-9, name)
     assert b["losses"][-1] != b["losses"][0]
@@ -93,9 +96,7 @@ def test_single_precision_stays_close(optimizer: str) -> None:
 
 def torch_twin(optimizer: Optimizer, parameter: Any, learning_rate: float) -> Any:
     if isinstance(optimizer, SGD):
-        return torch.optim.SGD(
-            [parameter], lr=learning_rate, momentum=optimizer.momentum, nesterov=optimizer.nesterov
-        )
+        return torch.optim.SGD([parameter], lr=learning_rate, momentum=optimizer.momentum, nesterov=optimizer.nesterov)
     if isinstance(optimizer, RMSprop):
         return torch.optim.RMSprop([parameter], lr=learning_rate, alpha=optimizer.alpha, eps=optimizer.epsilon)
     words = {"lr": learning_rate, "betas": (optimizer.beta1, optimizer.beta2), "eps": optimizer.epsilon}
@@ -126,7 +127,9 @@ def test_nothing_to_learn_from_only_moves_the_state_on(engine: str) -> None:
     targets = running.targets(np.ones((2, 3, 2)), np.zeros((2, 3)))
     state = np.zeros((2, 4))
     carried = Carried(np.array([1, 0]), np.array([0, 0]), state)
-    updates = Updates(running.batch(), targets, np.array([0, 1]), np.array([0, 2]), np.ones(1), 0, np.zeros(1, int), carried)
+    updates = Updates(
+        running.batch(), targets, np.array([0, 1]), np.array([0, 2]), np.ones(1), 0, np.zeros(1, int), carried
+    )
     adam = Adam()
     remembered = adam.init(before.size, before.dtype)
     report = running.engine.train_updates(running.plan, updates, UpdateRule(adam, NoClipping()), remembered)

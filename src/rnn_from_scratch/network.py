@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, overload
 
 import numpy as np
 
 from rnn_from_scratch import by_hand
 from rnn_from_scratch.alphabet import FloatArray, IndexArray
-from rnn_from_scratch.clipping import Clipping, as_clipping
-from rnn_from_scratch.engines.base import UpdateRule, batch_loss, first_state
+from rnn_from_scratch.engines.base import first_state
 from rnn_from_scratch.generation import as_prompts, generate
-from rnn_from_scratch.network_base import NetworkBase
-from rnn_from_scratch.optimizers import Optimizer, as_optimizer
+from rnn_from_scratch.network_training import NetworkTraining
 from rnn_from_scratch.states import as_state
-from rnn_from_scratch.textbook.penalty import add_penalty
-from rnn_from_scratch.training.history import History
-from rnn_from_scratch.training.loop import TrainingData, TrainingPlan, train
-from rnn_from_scratch.training_set import as_inputs, as_training_set
-from rnn_from_scratch.validation import boolean, generator, integer, non_negative, positive, shown
+from rnn_from_scratch.training_set import as_inputs
+from rnn_from_scratch.validation import boolean, generator, integer, non_negative
 
 __all__ = ["Network"]
 
@@ -27,7 +22,7 @@ StateLike = Mapping[str, Any]
 """Arrays (N, H) by the names of states."""
 
 
-class Network(NetworkBase):
+class Network(NetworkTraining):
     """A stack of recurrent layers and a readout, trained by exact backpropagation through time.
 
     ::
@@ -97,89 +92,6 @@ class Network(NetworkBase):
     (2, 1)
     """
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        epochs: int,
-        batch_size: int = 32,
-        *,
-        optimizer: str | Optimizer = "adam",
-        learning_rate: float = 1e-3,
-        clip: float | Clipping | None = None,
-        shuffle: bool = True,
-        lengths: Any = None,
-        sample_weight: Any = None,
-        class_weight: Any = None,
-        l2: float = 0.0,
-        frozen: str | Iterable[str] = (),
-        on_epoch: Callable[[int, History], None] | None = None,
-    ) -> History:
-        """Train, starting from the present parameters.
-
-        Parameters
-        ----------
-        X : array_like (N, T, D), or list of N array_like (T_i, D)
-            Sequences; with a vocabulary (N, T) or (T_i,) of int.
-        y : array_like
-            With ``readout="every"`` (N, T, O), (N, T) for one output, or a list of (T_i, O); otherwise (N, O), or (N,) for
-            one output. With softmax and 'ce' also int labels in [0, O): (N, T), a list of (T_i,), or (N,).
-        epochs : int
-            Passes over the data.
-        batch_size : int, default=32
-            Sequences per update; the last update of an epoch takes those that are left.
-        optimizer : {'adam', 'sgd'} or Optimizer, default='adam'
-            Starts anew at each call.
-        learning_rate : float, default=0.001
-        clip : None, float or Clipping, default=None
-            A number is the largest allowed norm of the whole gradient; see `rnn_from_scratch.clipping`.
-        shuffle : bool, default=True
-            Whether sequences are visited in a new random order in every epoch.
-        lengths : array_like (N,) of int, optional
-            Real steps of each sequence of a padded X; what stands beyond them is never read.
-        sample_weight : array_like (N,), with ``readout="every"`` also (N, T) or a list of (T_i,), optional
-            How much each row counts: a mini-batch's loss is Σ w ℓ / Σ w. Sequences without any weight are left out of the
-            mini-batches, as if they were not there.
-        class_weight : mapping, array_like (O,), or 'balanced', optional
-            Multiplies the weight of every row by that of its class (1 for those a mapping does not name), with softmax or
-            one sigmoid output; 'balanced' gives all classes that occur the same total weight.
-        l2 : float, default=0.0
-            λ of the penalty ½ λ Σ ‖W‖² over weight matrices, which is part of the loss and of the gradient that is clipped.
-        frozen : str or iterable of str, default=()
-            Tensors that are not to change ('layer0.W_h'), or places with all that is in them ('layer0', 'readout').
-        on_epoch : callable (epoch, history), optional
-            Called after every epoch, counted from 1.
-
-        Returns
-        -------
-        History
-            Loss, gradient norms and times of every epoch.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is not as described; nothing has changed then.
-        NonFiniteError
-            If a loss or gradient is not finite; the parameters are those of the last good epoch.
-        """
-        owner = "Network.fit"
-        penalty = non_negative(l2, "l2", owner)
-        rule = UpdateRule(as_optimizer(optimizer, owner), as_clipping(clip, owner), penalty, self._frozen(frozen))
-        how = TrainingPlan(
-            epochs=integer(epochs, "epochs", owner),
-            batch_size=integer(batch_size, "batch_size", owner),
-            learning_rate=positive(learning_rate, "learning_rate", owner),
-            rule=rule,
-            shuffle=boolean(shuffle, "shuffle", owner),
-        )
-        if on_epoch is not None and not callable(on_epoch):
-            raise TypeError(f"on_epoch of {owner} must be None or callable. Got {shown(on_epoch)}.")
-        dtype = self._dtype_for(X)
-        weights = {"sample_weight": sample_weight, "class_weight": class_weight}
-        inputs, targets = as_training_set(self.specification, dtype, X, y, lengths=lengths, **weights)
-        plan = self._planned(dtype)
-        return train(self._engine, plan, TrainingData(inputs, targets), how, self._generator, on_epoch)
-
     @overload
     def predict(
         self, X: Any, *, lengths: Any = None, state: StateLike | None = None, return_states: Literal[False] = False
@@ -236,55 +148,6 @@ class Network(NetworkBase):
         plan = self._planned(dtype)
         run = self._engine.forward(plan, inputs, before or first_state(plan, len(inputs)), keep_tape=False)
         return (run.outputs, run.final_state) if wanted else run.outputs
-
-    def loss_and_gradient(
-        self,
-        X: Any,
-        y: Any,
-        *,
-        lengths: Any = None,
-        sample_weight: Any = None,
-        class_weight: Any = None,
-        l2: float = 0.0,
-    ) -> tuple[float, dict[str, FloatArray]]:
-        """The loss over all given sequences, and its exact gradient by every parameter; nothing is dropped.
-
-        Parameters
-        ----------
-        X, y, lengths, sample_weight, class_weight, l2
-            As in `fit`.
-
-        Returns
-        -------
-        loss : float
-        gradient : dict of str to ndarray
-            By the names and in the shapes of `parameters`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is not as described.
-
-        Examples
-        --------
-        >>> from rnn_from_scratch import Elman
-        >>> network = Network(1, [Elman(2, activation="linear")], 1, random_state=0)
-        >>> with network.edit_parameters() as p:
-        ...     p["readout.W_y"][:] = 0
-        >>> loss, gradient = network.loss_and_gradient([[[1.0], [2.0]]], [[[3.0], [4.0]]])
-        >>> loss, gradient["readout.b_y"]
-        (12.5, array([-7.]))
-        """
-        owner = "Network.loss_and_gradient"
-        penalty = non_negative(l2, "l2", owner)
-        dtype = self._dtype_for(X)
-        weights = {"sample_weight": sample_weight, "class_weight": class_weight}
-        inputs, targets = as_training_set(self.specification, dtype, X, y, lengths=lengths, owner=owner, **weights)
-        plan = self._planned(dtype)
-        loss, gradient = batch_loss(self._engine, plan, inputs, targets)
-        if penalty:
-            loss += add_penalty(penalty, plan.parameters.vector, plan.parameters.matrices, gradient)
-        return loss, plan.parameters.named(gradient)
 
     def forward(
         self, X: Any, *, lengths: Any = None, state: StateLike | None = None, dropout_key: int | None = None
@@ -406,19 +269,3 @@ class Network(NetworkBase):
         inputs, alone = as_prompts(self.specification, prompt)
         tokens = generate(self._engine, self.specification, self._built(), inputs, steps, temperature, drawer)
         return tokens[0] if alone else tokens
-
-    def _frozen(self, frozen: object) -> tuple[str, ...]:
-        """The full names of all tensors that the user's words mean."""
-        names = [frozen] if isinstance(frozen, str) else frozen
-        if not isinstance(names, Iterable):
-            raise TypeError(f"frozen of Network.fit must be a list of names such as 'layer0'. Got {shown(frozen)}.")
-        known = [tensor.name for tensor in self.specification.tensors()]
-        meant: set[str] = set()
-        for name in names:
-            found = [tensor for tensor in known if tensor == name or tensor.startswith(f"{name}.")]
-            if not found:
-                raise ValueError(
-                    f"frozen of Network.fit must name tensors or their places, {known}. Got {shown(name)}."
-                )
-            meant.update(found)
-        return tuple(name for name in known if name in meant)

@@ -19,6 +19,7 @@ from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import model_dtype
 from rnn_from_scratch.specification import NetworkSpecification
 from rnn_from_scratch.summary import summary
+from rnn_from_scratch.training.history import History
 from rnn_from_scratch.validation import choice, generator, shown
 
 __all__ = ["NetworkBase"]
@@ -62,6 +63,7 @@ class NetworkBase:
         self._generator = generator(random_state, "Network")
         self._parameters: Parameters | None = None
         self._plan: Plan | None = None
+        self._history: History | None = None
         if dtype is not None:
             self._build(_dtype(dtype))
 

@@ -369,7 +369,7 @@ class RNNScratch:
             learning_rate=rate,
             clip=TensorNorm(CLIP_NORM),
             shuffle=False,
-            on_epoch=_progress(epochs) if verbose else None,
+            callbacks=_progress(epochs) if verbose else (),
         )
         return history.loss if return_history else None
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from rnn_from_scratch.sequences import Batch, Targets, as_batch, as_targets, as_tokens
 from rnn_from_scratch.specification import NetworkSpecification
+from rnn_from_scratch.training.loop import Callback, TrainingData, TrainingPlan
+from rnn_from_scratch.validation import fraction, shown
 from rnn_from_scratch.weights import with_weights
 
-__all__ = ["as_inputs", "as_training_set"]
+__all__ = ["as_callbacks", "as_inputs", "as_training_set", "require_possible", "with_validation"]
 
 
 def as_inputs(
@@ -46,6 +50,75 @@ def as_training_set(
     if specification.loss == "ce":
         _require_probabilities(targets)
     return with_weights(inputs, targets, specification, sample_weight, class_weight, owner)
+
+
+def with_validation(
+    specification: NetworkSpecification,
+    dtype: np.dtype[np.floating],
+    data: tuple[Batch, Targets],
+    validation: object,
+    owner: str = "Network.fit",
+) -> TrainingData:
+    """The training set beside the validation set that a user's `validation` stands for; see `Network.fit`.
+
+    A fraction takes the last sequences, as they came: of windows over time these are the latest, and nothing leaks.
+    """
+    inputs, targets = data
+    if validation is None:
+        return TrainingData(inputs, targets)
+    if isinstance(validation, Mapping):
+        words = dict(validation)
+        unknown = sorted(set(map(str, words)) - {"X", "y", "lengths", "sample_weight"})
+        if unknown or "X" not in words or "y" not in words:
+            raise ValueError(f"validation of {owner} must have X and y, and may have lengths and sample_weight.")
+        X, y = words.pop("X"), words.pop("y")
+        return TrainingData(inputs, targets, as_training_set(specification, dtype, X, y, owner=owner, **words))
+    if isinstance(validation, tuple):
+        if len(validation) != 2:
+            raise ValueError(f"validation of {owner} must be a pair (X, y). Got {len(validation)} things.")
+        X, y = validation
+        return TrainingData(inputs, targets, as_training_set(specification, dtype, X, y, owner=owner))
+    share = fraction(validation, "validation", owner)
+    N = len(inputs)
+    kept = N - round(share * N)
+    if not 0 < kept < N:
+        raise ValueError(f"validation of {owner} must leave sequences on both sides. Got {share!r} of {N}.")
+    first, last = np.arange(kept), np.arange(kept, N)
+    held_out = (inputs.select(last), targets.select(last))
+    if not held_out[1].weights[held_out[1].rows()].any():
+        raise ValueError(f"validation of {owner} must hold a row with a positive weight. All are zero.")
+    return TrainingData(inputs.select(first), targets.select(first), held_out)
+
+
+def as_callbacks(callbacks: object, owner: str) -> tuple[Callback, ...]:
+    """One callable, or several."""
+    found = (callbacks,) if callable(callbacks) else callbacks
+    if not isinstance(found, Sequence) or not all(callable(callback) for callback in found):
+        raise TypeError(f"callbacks of {owner} must be callables (epoch, history). Got {shown(callbacks)}.")
+    return tuple(found)
+
+
+def require_possible(specification: NetworkSpecification, how: TrainingPlan, N: int, owner: str) -> None:
+    """Refuse what states that go on from update to update cannot do.
+
+    Raises
+    ------
+    ValueError
+        Naming the parameter.
+    """
+    for name, wanted in (("tbptt_steps", how.tbptt_steps is not None), ("stateful", how.stateful)):
+        if wanted and specification.bidirectional:
+            raise ValueError(f"{name} of {owner} must be left out for bidirectional layers, which read from both ends.")
+        if wanted and specification.readout == "mean":
+            raise ValueError(f"{name} of {owner} must be left out with readout='mean', which needs all steps at once.")
+    if how.stateful and how.shuffle:
+        raise ValueError(
+            f"shuffle of {owner} must be None or False when stateful=True: rows go on where they were. Got True."
+        )
+    if how.stateful and N % how.batch_size:
+        raise ValueError(
+            f"batch_size of {owner} must divide the number of sequences when stateful=True. Got {how.batch_size} for {N}."
+        )
 
 
 def _require_probabilities(targets: Targets) -> None:

@@ -63,6 +63,7 @@ class Plan:
     def __init__(self, specification: NetworkSpecification, parameters: Parameters) -> None:
         self.specification = specification
         self.parameters = parameters
+        self.seconds_per_update: float | None = None  # of the last training, for whoever cuts the next one into slices
 
 
 class Forward(NamedTuple):

@@ -258,7 +258,9 @@ def _rows(batch: Batch, bidirectional: bool) -> Rows:
 
 def _inputs(plan: NumpyPlan, batch: Batch, rows: Rows) -> tuple[FloatArray, IndexArray | None]:
     """Features (T, N, D), and the tokens (T, N) that they come from, if they do."""
-    sorted_batch = batch if rows.order is None else Batch(batch.array, batch.starts[rows.order], rows.lengths, batch.steps)
+    sorted_batch = (
+        batch if rows.order is None else Batch(batch.array, batch.starts[rows.order], rows.lengths, batch.steps)
+    )
     values = sorted_batch.time_major()
     if plan.specification.vocabulary_size is None:
         return values, None

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from rnn_from_scratch.forecasting.baselines import naive, usual_change
 from rnn_from_scratch.forecasting.windows import windows
-from rnn_from_scratch.network import Network
 from rnn_from_scratch.layers import Elman
+from rnn_from_scratch.network import Network
 
 __all__ = ["Configuration", "Forecaster", "Inputs", "base_and_features", "train"]
 

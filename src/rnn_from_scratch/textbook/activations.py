@@ -14,6 +14,7 @@ from rnn_from_scratch.alphabet import FloatArray
 
 __all__ = ["ACTIVATIONS", "Activation", "linear", "relu", "sigmoid", "softmax"]
 
+
 def sigmoid(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """σ(a) = 1 / (1 + e⁻ᵃ) = eᵃ / (1 + eᵃ), without overflow and with correct digits in both tails.
 

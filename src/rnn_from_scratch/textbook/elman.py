@@ -23,11 +23,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from rnn_from_scratch.alphabet import FloatArray, Tensors
 from rnn_from_scratch.textbook.activations import ACTIVATIONS
-from rnn_from_scratch.textbook.products import FRESH, Room, back_through_time, clear_ended, flat, keep_last, over_time, project, through_time, total
+from rnn_from_scratch.textbook.products import (
+    FRESH,
+    Room,
+    back_through_time,
+    clear_ended,
+    flat,
+    keep_last,
+    over_time,
+    project,
+    through_time,
+    total,
+)
 
 __all__ = ["Tape", "backward", "forward", "step"]
 

@@ -134,7 +134,9 @@ def forward(
     H = p["W_h"].shape[1]
     advance = ADVANCE[reset]
     gates = room.empty("gates", (3, T, N, H), x.dtype).swapaxes(0, 1)  # (T, 3, N, H)
-    project_gates(x, _by_gate(p["W_x"]), _by_gate(p["b_h"]), out=gates)  # what the inputs contribute; the loop turns it into gates
+    project_gates(
+        x, _by_gate(p["W_x"]), _by_gate(p["b_h"]), out=gates
+    )  # what the inputs contribute; the loop turns it into gates
     past = room.empty("past", (T, N, H), x.dtype)
     h = room.empty("h", (T + 1, N, H), x.dtype)
     from_h = room.empty("from_h", (3, N, H), x.dtype)
@@ -221,8 +223,37 @@ def _backward_before(p: Tensors, tape: Tape, d_h: FloatArray, d_h_next: FloatArr
     rows = room.empty("d_all", (T, N, 3 * H), r.dtype)
     d_n, d_r, d_z = (rows[:, :, k * H : (k + 1) * H] for k in range(3))
     d_s, buffer = np.empty_like(d_h_next), np.empty_like(d_h_next)
-    for d_h_t, d_next, by_n_t, by_z_t, by_r_t, r_t, z_t, d_n_t, d_z_t, d_r_t, d_r_z, d_s_t, from_W_h, m in back_through_time(
-        tape.active, d_h, d_h_next, by_n, by_z, by_r, r, tape.gates[:, 1], d_n, d_z, d_r, rows[:, :, H:], d_s, buffer, tape.mask
+    for (
+        d_h_t,
+        d_next,
+        by_n_t,
+        by_z_t,
+        by_r_t,
+        r_t,
+        z_t,
+        d_n_t,
+        d_z_t,
+        d_r_t,
+        d_r_z,
+        d_s_t,
+        from_W_h,
+        m,
+    ) in back_through_time(
+        tape.active,
+        d_h,
+        d_h_next,
+        by_n,
+        by_z,
+        by_r,
+        r,
+        tape.gates[:, 1],
+        d_n,
+        d_z,
+        d_r,
+        rows[:, :, H:],
+        d_s,
+        buffer,
+        tape.mask,
     ):
         d_next += d_h_t
         np.multiply(d_next, by_n_t, d_n_t)

@@ -109,7 +109,9 @@ def forward(
     H = p["W_h"].shape[1]
     W_h_T = _by_gate(p["W_h"]).swapaxes(1, 2)
     gates = room.empty("gates", (4, T, N, H), x.dtype).swapaxes(0, 1)  # (T, 4, N, H)
-    project_gates(x, _by_gate(p["W_x"]), _by_gate(p["b_h"]), out=gates)  # what the inputs contribute; the loop turns it into gates
+    project_gates(
+        x, _by_gate(p["W_x"]), _by_gate(p["b_h"]), out=gates
+    )  # what the inputs contribute; the loop turns it into gates
     h, c = (room.empty(name, (T + 1, N, H), x.dtype) for name in "hc")
     tanh_c = room.empty("tanh_c", (T, N, H), x.dtype)
     from_h = room.empty("from_h", (4, N, H), x.dtype)
@@ -140,9 +142,22 @@ def backward(
     known = (by_i_f, by_g, by_o, from_h_to_c, gates[:, 1], d_h)
     wanted = (d_gates[:, :2], d_gates[:, 2], d_gates[:, 3], d_a.reshape(T, N, 4 * H))
     carried = (d_h_next, d_c_next, np.empty_like(d_h_next), mask)
-    for by_i_f_t, by_g_t, by_o_t, from_h_to_c_t, f, d_h_t, d_i_f, d_g, d_o, d_a_t, d_next, d_c, spare, m in back_through_time(
-        active, *known, *wanted, *carried
-    ):
+    for (
+        by_i_f_t,
+        by_g_t,
+        by_o_t,
+        from_h_to_c_t,
+        f,
+        d_h_t,
+        d_i_f,
+        d_g,
+        d_o,
+        d_a_t,
+        d_next,
+        d_c,
+        spare,
+        m,
+    ) in back_through_time(active, *known, *wanted, *carried):
         d_next += d_h_t
         d_c += np.multiply(d_next, from_h_to_c_t, spare)
         np.multiply(d_c, by_i_f_t, d_i_f)

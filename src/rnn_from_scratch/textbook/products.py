@@ -9,8 +9,20 @@ import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
 
-__all__ = ["FRESH", "Room", "Workspace", "back_through_time", "clear_ended", "flat", "keep_last", "over_time", "project",
-           "project_gates", "through_time", "total"]
+__all__ = [
+    "FRESH",
+    "Room",
+    "Workspace",
+    "back_through_time",
+    "clear_ended",
+    "flat",
+    "keep_last",
+    "over_time",
+    "project",
+    "project_gates",
+    "through_time",
+    "total",
+]
 
 
 class Room:

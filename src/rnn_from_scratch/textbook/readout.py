@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from rnn_from_scratch.alphabet import BoolArray, FloatArray, Tensors
 from rnn_from_scratch.textbook.activations import linear, sigmoid, softmax
 
-__all__ = ["OUTPUT_ACTIVATIONS", "ReadoutGradient", "backward", "d_mean_over_time", "d_preactivations", "forward", "mean_over_time"]
+__all__ = [
+    "OUTPUT_ACTIVATIONS",
+    "ReadoutGradient",
+    "backward",
+    "d_mean_over_time",
+    "d_preactivations",
+    "forward",
+    "mean_over_time",
+]
 
 OUTPUT_ACTIVATIONS = {"linear": linear, "sigmoid": sigmoid, "softmax": softmax}
 

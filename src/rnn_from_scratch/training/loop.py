@@ -2,39 +2,54 @@
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
-from rnn_from_scratch.alphabet import IndexArray
-from rnn_from_scratch.engines.base import Engine, PlanType, UpdateReport, UpdateRule, Updates
+from rnn_from_scratch.engines.base import Engine, Plan, PlanType, UpdateReport, UpdateRule, Updates
+from rnn_from_scratch.metrics import Metric
 from rnn_from_scratch.optimizers import OptimizerState
-from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch, Targets
+from rnn_from_scratch.training.epochs import Drawn, Epochs, cut
+from rnn_from_scratch.training.evaluation import evaluate
 from rnn_from_scratch.training.history import History
+from rnn_from_scratch.training.progress import Progress
+from rnn_from_scratch.training.schedules import ConstantRate, Schedule
+from rnn_from_scratch.training.stopping import EarlyStopping
 
-__all__ = ["NonFiniteError", "TrainingData", "TrainingPlan", "train"]
+__all__ = ["Callback", "NonFiniteError", "TrainingData", "TrainingPlan", "TrainingRun", "train"]
 
 SLICE_SECONDS = 0.05
 """How long an engine may work before Python looks for Ctrl-C."""
 
-EpochCallback = Callable[[int, History], None]
+Callback = Callable[[int, History], Any]
+"""Called with the number of the epoch, from 1, and the history; training stops if it returns True."""
 
 
 class NonFiniteError(ArithmeticError):
-    """A loss or a gradient was not finite. The network holds the parameters of the last good epoch."""
+    """A loss or a gradient was not finite. The network holds the parameters of the last good epoch.
+
+    Attributes
+    ----------
+    history : History
+        Of the epochs that were finished.
+    """
+
+    def __init__(self, message: str, history: History) -> None:
+        super().__init__(message)
+        self.history = history
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """A whole training set."""
+    """A whole training set, and perhaps one that is only looked at."""
 
     inputs: Batch
     targets: Targets
+    validation: tuple[Batch, Targets] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,18 +60,18 @@ class TrainingPlan:
     batch_size: int
     learning_rate: float
     rule: UpdateRule
+    schedule: Schedule = field(default_factory=ConstantRate)
     shuffle: bool = True
+    tbptt_steps: int | None = None
+    stateful: bool = False
+    early_stopping: EarlyStopping | None = None
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    callbacks: Sequence[Callback] = ()
+    verbose: bool = False
 
 
-def train(
-    engine: Engine[PlanType],
-    plan: PlanType,
-    data: TrainingData,
-    how: TrainingPlan,
-    generator: np.random.Generator,
-    on_epoch: EpochCallback | None = None,
-) -> History:
-    """Train the planned network in place.
+class TrainingRun(Generic[PlanType]):
+    """A run of training, between two epochs: everything that decides how it goes on.
 
     Parameters
     ----------
@@ -66,8 +81,161 @@ def train(
     how : TrainingPlan
     generator : numpy.random.Generator
         Decides the order of sequences in every epoch.
-    on_epoch : callable (epoch, history), optional
-        Called after each epoch, counted from 1.
+
+    Attributes
+    ----------
+    history : History
+    optimizer_state, schedule_state, stopping_state
+        What optimiser, schedule and early stopping remember.
+    best : ndarray (P,) or None
+        The parameters of the best epoch, where there is early stopping.
+    """
+
+    def __init__(
+        self,
+        engine: Engine[PlanType],
+        plan: PlanType,
+        data: TrainingData,
+        how: TrainingPlan,
+        generator: np.random.Generator,
+        history: History | None = None,
+    ) -> None:
+        self.engine, self.plan, self.data, self.how = engine, plan, data, how
+        self.history = History() if history is None else history
+        self.parameters = plan.parameters
+        self.optimizer_state: OptimizerState = how.rule.optimizer.init(
+            len(self.parameters.vector), self.parameters.dtype
+        )
+        self.schedule_state = how.schedule.init()
+        self.stopping_state = None if how.early_stopping is None else how.early_stopping.init()
+        self.best = None if how.early_stopping is None else self.parameters.vector.copy()
+        specification = plan.specification
+        parts = None
+        if how.tbptt_steps is not None or how.stateful:
+            rows = how.batch_size if how.stateful else None
+            parts = cut(data.inputs, data.targets, specification, how.tbptt_steps, rows)
+        dropout_key = int(generator.integers(2**63)) if specification.drops else 0
+        self.epochs = Epochs(
+            data.inputs,
+            data.targets,
+            parts,
+            how.batch_size,
+            how.epochs,
+            how.learning_rate,
+            how.schedule,
+            how.shuffle,
+            generator,
+            dropout_key,
+        )
+        self.slices = _Slices(plan, _guess(len(self.parameters.vector), data.inputs, how.batch_size))
+        self.recent: list[float] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        stopping = self.how.early_stopping
+        stopped = stopping is not None and self.stopping_state is not None and stopping.stops(self.stopping_state)
+        return stopped or len(self.history) >= self.how.epochs
+
+    @property
+    def looks_at_every_epoch(self) -> bool:
+        """Whether anything has to be done between two epochs."""
+        how = self.how
+        watched = self.data.validation is not None or how.metrics or how.callbacks
+        return bool(watched or how.early_stopping is not None or how.schedule.observes or self.epochs.parts is not None)
+
+    def advance(self, most: int) -> None:
+        """Train for some epochs, at most so many: several where they are short and nobody wants to look in between."""
+        start = time.perf_counter()
+        if self.looks_at_every_epoch:
+            most = 1
+        most = min(most, max(1, self.slices.updates // (self.epochs.several or self.slices.updates)))
+        drawn = self.epochs.next(min(most, self.how.epochs - len(self.history)), self.schedule_state)
+        before = _Snapshot(self)
+        try:
+            report = self._run(drawn.updates)
+            if not self._good(report, drawn.updates):
+                self._go_back(before, drawn, report)
+            self._record(drawn, report)
+            if self.looks_at_every_epoch:
+                self._look()
+            seconds = (time.perf_counter() - start) / len(drawn.per_epoch)
+            self.history.seconds += [seconds] * len(drawn.per_epoch)
+        except BaseException:
+            self.history.keep(len(self.history.seconds))  # an epoch counts when it has its time, which comes last
+            raise
+
+    def _run(self, updates: Updates) -> UpdateReport:
+        return self.slices.run(self.engine, self.plan, self.how.rule, self.optimizer_state, updates)
+
+    def _good(self, report: UpdateReport, updates: Updates) -> bool:
+        return report.applied == len(updates) and bool(np.isfinite(self.parameters.vector).all())
+
+    def _go_back(self, before: _Snapshot, drawn: Drawn, report: UpdateReport) -> NoReturn:
+        """To the last good epoch: from before all that were handed over, make the updates again up to the bad epoch."""
+        before.restore(self)
+        first, good = 0, 0
+        for updates in drawn.per_epoch if len(drawn.per_epoch) > 1 else ():
+            start, snapshot = time.perf_counter(), _Snapshot(self)
+            one = Drawn(_part(drawn.updates, first, first + updates), [updates])
+            report = self._run(one.updates)
+            if not self._good(report, one.updates):
+                snapshot.restore(self)
+                break
+            self._record(one, report)
+            self.history.seconds.append(time.perf_counter() - start)
+            first, good = first + updates, good + 1
+        self.epochs.return_to(good)
+        raise NonFiniteError(_non_finite_message(self, report), self.history)
+
+    def _record(self, drawn: Drawn, report: UpdateReport) -> None:
+        self.recent = [*self.recent, *map(float, report.gradient_norms[-3:])][-3:]
+        shares = self.epochs.shares(drawn.updates)
+        history, count = self.history, len(drawn.per_epoch)
+        firsts = np.cumsum([0, *drawn.per_epoch[:-1]])
+        history.loss += np.add.reduceat(report.losses * shares, firsts).tolist()
+        history.learning_rate += drawn.updates.learning_rates[firsts + np.array(drawn.per_epoch) - 1].tolist()
+        sums = np.add.reduceat(report.gradient_norms, firsts)
+        history.gradient_norm_mean += (sums / drawn.per_epoch).tolist()
+        history.gradient_norm_max += np.maximum.reduceat(report.gradient_norms, firsts).tolist()
+        history.clipped += np.add.reduceat(report.clipped, firsts, dtype=np.int64).tolist()
+        history.non_finite += [0] * count
+
+    def _look(self) -> None:
+        """Validation, metrics, schedule and early stopping after an epoch."""
+        how, history = self.how, self.history
+        self.parameters.version += 1  # others may look at the parameters through another plan
+        if how.metrics:
+            found = evaluate(self.engine, self.plan, self.data.inputs, self.data.targets, how.metrics)[1]
+            _append(history.metrics, found)
+        if self.data.validation is not None:
+            loss, found = evaluate(self.engine, self.plan, *self.data.validation, how.metrics)
+            history.validation_loss.append(loss)
+            _append(history.validation_metrics, found)
+        if how.schedule.observes:
+            value = (history.validation_loss or history.loss)[-1]
+            self.schedule_state = how.schedule.observe(self.schedule_state, value)
+        if how.early_stopping is not None and self.stopping_state is not None:
+            self.stopping_state = how.early_stopping.observe(self.stopping_state, history)
+            if self.stopping_state["bad"] == 0:
+                self.best = self.parameters.vector.copy()
+
+    def restore_best(self) -> None:
+        """Put the best parameters back, where early stopping has kept them."""
+        if self.best is not None and self.history.loss:
+            self.parameters.vector[:] = self.best
+            self.parameters.version += 1
+
+
+def train(run: TrainingRun[PlanType], after: Callback | None = None) -> History:
+    """Train the planned network in place, until the run is finished or a callback says so.
+
+    Parameters
+    ----------
+    run : TrainingRun
+        New, or as it was after some epochs.
+    after : callable, optional
+        Called first after every look at the run, like a callback; for checkpoints.
 
     Returns
     -------
@@ -79,139 +247,47 @@ def train(
         If a loss or gradient is not finite. That update is not applied, and the parameters are those of the end of the
         epoch before.
     """
-    parameters = plan.parameters
-    state = how.rule.optimizer.init(len(parameters.vector), parameters.dtype)
-    history = History()
-    epochs = _Epochs(data, how, generator, int(generator.integers(2**63)) if plan.specification.drops else 0)
-    slices = _Slices(seconds_per_update=_guess(len(parameters.vector), data.inputs, how.batch_size))
-    shares = _Shares(data.targets, epochs.boundaries)
-    recent: list[float] = []
+    how = run.how
     try:
-        while len(history) < how.epochs:
-            start = time.perf_counter()
-            # Short epochs are handed over several at once, unless somebody wants to hear of each
-            most = 1 if on_epoch is not None else max(1, slices.updates // epochs.updates)
-            updates = epochs.next(min(most, how.epochs - len(history)))
-            before = _Snapshot(parameters, state)
-            report = slices.run(engine, plan, how, state, updates)
-            if report.applied < len(updates) or not np.isfinite(parameters.vector).all():
-                good = 0
-                if len(updates) > epochs.updates:  # of several epochs, go back to the last good one
-                    run = functools.partial(slices.run, engine, plan, how, state)
-                    good, report = _replay(before, epochs.updates, updates, run)
-                else:
-                    before.restore()
-                epochs.return_to(good)
-                raise NonFiniteError(_non_finite_message(len(history) + good + 1, how.epochs, report, recent))
-            recent = [*recent, *map(float, report.gradient_norms[-3:])][-3:]
-            _record(history, report, shares.of(updates.order), how.learning_rate, time.perf_counter() - start)
-            if on_epoch is not None:
-                parameters.version += 1  # it may look at the parameters through another plan
-                on_epoch(len(history), history)
+        with Progress(how.epochs, how.verbose, len(run.history)) as progress:
+            while not run.finished:
+                run.advance(progress.epochs_at_once)
+                progress.show(run.history)
+                epoch = len(run.history)
+                if after is not None:
+                    after(epoch, run.history)
+                answers = [callback(epoch, run.history) for callback in how.callbacks]  # all of them hear of it
+                if any(answer is True for answer in answers):
+                    break
+        run.restore_best()
     finally:
-        parameters.version += 1  # other plans of the same parameters hold packed copies of their own
-    return history
-
-
-class _Epochs:
-    """Draws the order of sequences and cuts it into mini-batches, one epoch after the other."""
-
-    def __init__(self, data: TrainingData, how: TrainingPlan, generator: np.random.Generator, dropout_key: int) -> None:
-        self.data, self.how, self.generator, self.dropout_key = data, how, generator, dropout_key
-        self.drawn = 0
-        self.N = len(data.inputs)
-        self.generator_before = generator.bit_generator.state
-        self.boundaries = np.append(np.arange(0, self.N, how.batch_size, dtype=np.int64), self.N)
-        self.updates = len(self.boundaries) - 1
-
-    def next(self, count: int) -> Updates:
-        """The updates of the next `count` epochs."""
-        self.generator_before = self.generator.bit_generator.state
-        if self.how.shuffle:
-            order = np.concatenate([self.generator.permutation(self.N) for _ in range(count)])
-        else:
-            order = np.tile(np.arange(self.N, dtype=np.int64), count)
-        firsts = np.arange(count)[:, None] * self.N + self.boundaries[:-1]  # (count, updates)
-        boundaries = np.append(firsts, count * self.N)
-        rates = np.full(count * self.updates, self.how.learning_rate)
-        epochs = np.repeat(np.arange(self.drawn, self.drawn + count), self.updates)
-        self.drawn += count
-        return Updates(self.data.inputs, self.data.targets, order, boundaries, rates, self.dropout_key, epochs)
-
-    def return_to(self, good: int) -> None:
-        """Put the generator where it was after the first `good` of the last epochs drawn, however many those were."""
-        self.generator.bit_generator.state = self.generator_before
-        if self.how.shuffle:
-            for _ in range(good):
-                self.generator.permutation(self.N)
+        run.parameters.version += 1  # other plans of the same parameters hold packed copies of their own
+    return run.history
 
 
 class _Snapshot:
-    """Parameters and what the optimiser remembers, as they were before some updates."""
+    """Everything that updates change, as it was before some of them."""
 
-    def __init__(self, parameters: Parameters, state: OptimizerState) -> None:
-        self.parameters, self.state = parameters, state
-        self.vector = parameters.vector.copy()
-        self.remembered = {name: values.copy() for name, values in state.items()}
+    def __init__(self, run: TrainingRun[Any]) -> None:
+        self.vector = run.parameters.vector.copy()
+        self.remembered = {name: values.copy() for name, values in run.optimizer_state.items()}
 
-    def restore(self) -> None:
-        self.parameters.vector[:] = self.vector
+    def restore(self, run: TrainingRun[Any]) -> None:
+        run.parameters.vector[:] = self.vector
         for name, values in self.remembered.items():
-            self.state[name][...] = values
-        self.parameters.version += 1
-
-
-def _replay(
-    before: _Snapshot, per_epoch: int, updates: Updates, run: Callable[[Updates], UpdateReport]
-) -> tuple[int, UpdateReport]:
-    """Make the updates again, epoch by epoch, up to the last good one; how many were good, and what the bad one reported."""
-    before.restore()
-    for epoch in range(len(updates) // per_epoch):
-        start = _Snapshot(before.parameters, before.state)
-        report = run(_part(updates, epoch * per_epoch, (epoch + 1) * per_epoch))
-        if report.applied < per_epoch or not np.isfinite(before.parameters.vector).all():
-            start.restore()
-            break
-    return epoch, report
-
-
-def _record(
-    history: History, report: UpdateReport, shares: npt.NDArray[np.float64], learning_rate: float, seconds: float
-) -> None:
-    """Enter one or several epochs; shares (epochs, updates per epoch)."""
-    epochs = len(shares)
-    norms = report.gradient_norms.reshape(shares.shape)
-    history.loss += (report.losses.reshape(shares.shape) * shares).sum(axis=1).tolist()
-    history.learning_rate += [learning_rate] * epochs
-    history.gradient_norm_mean += norms.mean(axis=1).tolist()
-    history.gradient_norm_max += norms.max(axis=1).tolist()
-    history.clipped += report.clipped.reshape(shares.shape).sum(axis=1).tolist()
-    history.seconds += [seconds / epochs] * epochs
-
-
-class _Shares:
-    """The share of each update in the loss of an epoch: the weight of its rows, out of all."""
-
-    def __init__(self, targets: Targets, boundaries: IndexArray) -> None:
-        firsts = np.cumsum(targets.lengths) - targets.lengths
-        self.weights = np.add.reduceat(targets.weights[targets.rows()].astype(np.float64), firsts)  # (N,)
-        self.total = self.weights.sum()
-        self.firsts = boundaries[:-1]
-
-    def of(self, order: IndexArray) -> npt.NDArray[np.float64]:
-        """(epochs, updates): the shares when sequences are visited in this order; each epoch's sum to 1."""
-        weights = self.weights[order].reshape(-1, len(self.weights))  # (epochs, N)
-        return np.add.reduceat(weights, self.firsts, axis=1) / self.total  # type: ignore[no-any-return]
+            run.optimizer_state[name][...] = values
+        run.parameters.version += 1
 
 
 class _Slices:
-    """Cuts updates into slices of about `SLICE_SECONDS`, by the speed seen so far."""
+    """Cuts updates into slices of about `SLICE_SECONDS`, by the speed seen so far: in this run, or in one on the same plan."""
 
-    def __init__(self, seconds_per_update: float) -> None:
-        self.updates = max(1, int(SLICE_SECONDS / seconds_per_update))
+    def __init__(self, plan: Plan, guess: float) -> None:
+        known = plan.seconds_per_update
+        self.updates = max(1, int(SLICE_SECONDS / (guess if known is None else max(known, guess / 100))))
 
     def run(
-        self, engine: Engine[PlanType], plan: PlanType, how: TrainingPlan, state: OptimizerState, whole: Updates
+        self, engine: Engine[PlanType], plan: PlanType, rule: UpdateRule, state: OptimizerState, whole: Updates
     ) -> UpdateReport:
         """All the updates, unless one is not finite."""
         reports: list[UpdateReport] = []
@@ -219,7 +295,8 @@ class _Slices:
         while first < len(whole):
             last = min(first + self.updates, len(whole))
             start = time.perf_counter()
-            report = engine.train_updates(plan, _part(whole, first, last), how.rule, state)
+            report = engine.train_updates(plan, _part(whole, first, last), rule, state)
+            plan.seconds_per_update = (time.perf_counter() - start) / (last - first)
             self._adapt(last - first, time.perf_counter() - start)
             reports.append(report)
             if report.applied < last - first:
@@ -227,8 +304,6 @@ class _Slices:
             first = last
         if len(reports) == 1:
             return reports[0]
-        if not reports:
-            return UpdateReport(np.empty(0), np.empty(0), np.empty(0, np.bool_), 0)
         losses, norms, clipped, applied = zip(*reports, strict=True)
         return UpdateReport(np.concatenate(losses), np.concatenate(norms), np.concatenate(clipped), sum(applied))
 
@@ -246,18 +321,25 @@ def _guess(parameters: int, inputs: Batch, batch_size: int) -> float:
 def _part(whole: Updates, first: int, last: int) -> Updates:
     if first == 0 and last == len(whole):
         return whole
-    boundaries = whole.boundaries[first : last + 1]
-    rates, epochs = whole.learning_rates[first:last], whole.epochs[first:last]
-    return Updates(whole.inputs, whole.targets, whole.order, boundaries, rates, whole.dropout_key, epochs)
+    where = slice(first, last)
+    boundaries, rates, epochs = whole.boundaries[first : last + 1], whole.learning_rates[where], whole.epochs[where]
+    return Updates(
+        whole.inputs, whole.targets, whole.order, boundaries, rates, whole.dropout_key, epochs, whole.carried
+    )
 
 
-def _non_finite_message(epoch: int, epochs: int, report: UpdateReport, recent: list[float]) -> str:
-    *before, norm = [*recent, *map(float, report.gradient_norms)]
+def _append(lists: dict[str, list[float]], values: dict[str, float]) -> None:
+    for name, value in values.items():
+        lists.setdefault(name, []).append(value)
+
+
+def _non_finite_message(run: TrainingRun[Any], report: UpdateReport) -> str:
+    epoch, epochs = len(run.history) + 1, run.how.epochs
+    *before, norm = [*run.recent, *map(float, report.gradient_norms)]
     loss = float(report.losses[-1])
     shown = ", ".join(f"{size:.3g}" for size in before[-3:]) or "none"
-    what = (
-        "" if not (np.isfinite(loss) and np.isfinite(norm)) else ", and the step led to parameters that are not finite"
-    )
+    finite = bool(np.isfinite(loss) and np.isfinite(norm))
+    what = ", and the step led to parameters that are not finite" if finite else ""
     return (
         f"Training stopped at epoch {epoch} of {epochs}, update {len(report.losses)}: the loss was {loss:.3g} and the norm "
         f"of the gradient {norm:.3g}{what} (norms before it: {shown}). "

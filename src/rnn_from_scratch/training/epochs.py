@@ -1,0 +1,184 @@
+"""Which sequences each update sees: orders, mini-batches, and the parts that long sequences are cut into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from rnn_from_scratch.alphabet import IndexArray
+from rnn_from_scratch.engines.base import Carried, Updates
+from rnn_from_scratch.sequences import Batch, Targets
+from rnn_from_scratch.specification import NetworkSpecification
+from rnn_from_scratch.training.schedules import Schedule, ScheduleState
+
+__all__ = ["Drawn", "Epochs", "Parts", "cut"]
+
+
+class Parts(NamedTuple):
+    """Sequences cut into parts of at most some steps; the parts of a sequence follow each other."""
+
+    inputs: Batch
+    targets: Targets
+    first: IndexArray  # (N,): the first part of each sequence
+    count: IndexArray  # (N,): its parts
+    carried: Carried
+
+
+def cut(
+    inputs: Batch, targets: Targets, specification: NetworkSpecification, steps: int | None, rows: int | None
+) -> Parts:
+    """Cut sequences for truncated BPTT, for states that go on from mini-batch to mini-batch, or both.
+
+    Parameters
+    ----------
+    steps : None or int
+        Steps of a part; None leaves sequences whole.
+    rows : None or int
+        Sequences of a mini-batch, if sequence n goes on where sequence n − rows ended; None: each starts by itself.
+
+    Examples
+    --------
+    >>> from rnn_from_scratch.layers import GRU
+    >>> from rnn_from_scratch.sequences import as_batch, as_targets
+    >>> X, words = np.zeros((2, 5, 1)), NetworkSpecification(1, [GRU(2)], 1)
+    >>> inputs = as_batch(X, 1, np.dtype(float))
+    >>> parts = cut(inputs, as_targets(X, inputs, 1, "every", np.dtype(float)), words, 2, None)
+    >>> parts.inputs.starts, parts.inputs.lengths, parts.carried.first_steps
+    (array([0, 2, 4, 5, 7, 9]), array([2, 2, 1, 2, 2, 1]), array([0, 2, 4, 0, 2, 4]))
+    """
+    lengths = inputs.lengths
+    N, most = len(inputs), int(lengths.max()) if steps is None else steps
+    count = -(-lengths // most)
+    first = np.cumsum(count) - count
+    owner = np.repeat(np.arange(N), count)  # (C,)
+    offset = (np.arange(len(owner)) - first[owner]) * most  # of each part in its sequence
+    part_lengths = np.minimum(most, lengths[owner] - offset)
+    part_inputs = Batch(inputs.array, inputs.starts[owner] + offset, part_lengths, int(part_lengths.max()))
+    before = np.zeros(N, np.int64)  # steps that the row has seen before the sequence
+    if rows is not None:
+        for n in range(rows, N):
+            before[n] = before[n - rows] + lengths[n - rows]
+    units = sum(specification.state_shapes.values())
+    row = owner if rows is None else owner % rows
+    state = np.zeros((N if rows is None else rows, units), targets.array.dtype)
+    carried = Carried(row, before[owner] + offset, state)
+    if specification.readout == "every":
+        part_targets = Targets(
+            targets.array, targets.starts[owner] + offset, part_lengths, part_inputs.steps, targets.weights
+        )
+        return Parts(part_inputs, part_targets, first, count, carried)
+    # There is something to learn where a sequence ends; the other parts get a row without weight.
+    ends = np.zeros(len(owner), np.bool_)
+    ends[first + count - 1] = True
+    nothing = np.zeros((1, targets.array.shape[1]), targets.array.dtype)
+    array = np.concatenate([targets.array, nothing])
+    starts = np.where(ends, targets.starts[owner], len(targets.array))
+    weights = np.append(targets.weights, targets.weights.dtype.type(0))
+    ones = np.ones(len(owner), np.int64)
+    return Parts(part_inputs, Targets(array, starts, ones, 1, weights), first, count, carried)
+
+
+class Drawn(NamedTuple):
+    """The updates of some epochs, and how many each has."""
+
+    updates: Updates
+    per_epoch: Sequence[int]
+
+
+@dataclass
+class Epochs:
+    """Draws the order of sequences and cuts it into mini-batches, one epoch after the other.
+
+    Parameters
+    ----------
+    inputs, targets : Batch, Targets
+    parts : None or Parts
+        The same, cut, where the parts are what updates see.
+    batch_size : int
+    epochs : int
+        Of the whole run, for the schedule.
+    learning_rate : float
+    schedule : Schedule
+    shuffle : bool
+    generator : numpy.random.Generator
+    dropout_key : int
+    drawn : int
+        Epochs drawn so far.
+    """
+
+    inputs: Batch
+    targets: Targets
+    parts: Parts | None
+    batch_size: int
+    epochs: int
+    learning_rate: float
+    schedule: Schedule
+    shuffle: bool
+    generator: np.random.Generator
+    dropout_key: int
+    drawn: int = 0
+
+    def __post_init__(self) -> None:
+        N = len(self.inputs)
+        self.boundaries = np.append(np.arange(0, N, self.batch_size, dtype=np.int64), N)
+        self.generator_before = self.generator.bit_generator.state
+        seen = self.targets if self.parts is None else self.parts.targets
+        sums = np.concatenate([[0.0], np.cumsum(seen.weights, dtype=np.float64)])
+        self.weights = sums[seen.starts + seen.lengths] - sums[seen.starts]  # (N,) or (C,): of each sequence or part
+        self.total = float(self.weights.sum())
+
+    @property
+    def several(self) -> int:
+        """Updates of an epoch, if several epochs can be drawn at once; else 0."""
+        return len(self.boundaries) - 1 if self.parts is None else 0
+
+    def next(self, count: int, state: ScheduleState) -> Drawn:
+        """The updates of the next `count` epochs; one, if sequences are cut into parts."""
+        self.generator_before = self.generator.bit_generator.state
+        N, first_epoch = len(self.inputs), self.drawn
+        self.drawn += count
+        if self.shuffle:
+            order = np.concatenate([self.generator.permutation(N) for _ in range(count)])
+        else:
+            order = np.tile(np.arange(N, dtype=np.int64), count)
+        if self.parts is None:
+            firsts = np.arange(count)[:, None] * N + self.boundaries[:-1]  # (count, updates)
+            boundaries, per_epoch = np.append(firsts, count * N), [len(self.boundaries) - 1] * count
+        else:
+            order, boundaries = self._in_parts(order, self.parts)
+            per_epoch = [len(boundaries) - 1]
+        inputs, targets = (self.inputs, self.targets) if self.parts is None else (self.parts.inputs, self.parts.targets)
+        number = np.repeat(np.arange(first_epoch, first_epoch + count), per_epoch)
+        within = np.tile(np.arange(per_epoch[0]) / per_epoch[0], count)  # all epochs drawn at once have as many updates
+        rates = self.schedule.rates(self.learning_rate, number + within, self.epochs, state)
+        carried = None if self.parts is None else self.parts.carried
+        updates = Updates(inputs, targets, order, boundaries, rates, self.dropout_key, number, carried)
+        return Drawn(updates, per_epoch)
+
+    def _in_parts(self, order: IndexArray, parts: Parts) -> tuple[IndexArray, IndexArray]:
+        """The parts of every mini-batch, first parts first, and the boundaries between updates."""
+        count = parts.count[order]
+        place = np.repeat(np.arange(len(order)), count)  # of a part's sequence in the order
+        number = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)  # of a part in its sequence
+        batch = place // self.batch_size
+        sorted_ = np.lexsort((place, number, batch))
+        chosen: IndexArray = parts.first[order[place]] + number
+        new = np.diff(batch[sorted_], prepend=-1) + np.diff(number[sorted_], prepend=-1) != 0
+        return chosen[sorted_], np.append(np.flatnonzero(new), len(place)).astype(np.int64)
+
+    def shares(self, updates: Updates) -> npt.NDArray[np.float64]:
+        """The share of each update in the loss of its epoch: the weight of its rows, out of all."""
+        order, boundaries = updates.order, updates.boundaries  # the order may begin before these updates
+        sums: npt.NDArray[np.float64] = np.add.reduceat(self.weights[order[: boundaries[-1]]], boundaries[:-1])
+        return sums / self.total
+
+    def return_to(self, good: int) -> None:
+        """Put the generator where it was after the first `good` of the last epochs drawn, however many those were."""
+        self.generator.bit_generator.state = self.generator_before
+        if self.shuffle:
+            for _ in range(good):
+                self.generator.permutation(len(self.inputs))
