@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -152,7 +153,9 @@ def as_batch(X: object, features: int, dtype: np.dtype[np.floating], lengths: ob
         raise ValueError(f"{name} must hold at least one sequence of at least one step. Got {values.shape}.")
     real = _as_lengths(lengths, N, T)
     array = _cast(values, dtype, name).reshape(N * T, features)
-    batch = Batch(array, np.arange(N, dtype=np.int64) * T, real, T)
+    batch = Batch(array, np.arange(0, N * T, T, dtype=np.int64), real, T)
+    if lengths is None:
+        vars(batch)["unpadded"] = True
     _require_finite_steps(array, batch, name)
     return batch
 
@@ -240,7 +243,7 @@ def _from_list(X: Sequence[object], features: int, dtype: np.dtype[np.floating],
 
 def _as_lengths(lengths: object, N: int, T: int) -> IndexArray:
     if lengths is None:
-        return np.full(N, T, dtype=np.int64)
+        return np.array([T] * N, dtype=np.int64)
     values = numeric_array(lengths, "lengths")
     if values.shape != (N,) or values.dtype.kind not in "iu":
         raise ValueError(f"lengths must be (N={N},) of ints. Got {values.shape} of {values.dtype}.")
@@ -253,13 +256,16 @@ def _as_lengths(lengths: object, N: int, T: int) -> IndexArray:
 
 def _cast(values: npt.NDArray[Any], dtype: np.dtype[np.floating], name: str) -> FloatArray:
     """The same numbers as a C-contiguous, aligned array of the model's dtype; a copy only where one is needed."""
+    if values.dtype == dtype and values.flags.carray:
+        return values
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which the check of finiteness names
         return np.require(values, dtype, ["C", "A"])
 
 
 def _require_finite_steps(array: FloatArray, batch: Batch, name: str) -> None:
     """Refuse NaN and infinity in real steps; what stands past the end of a sequence is nobody's business."""
-    if np.isfinite(array).all():
+    values = array.ravel()
+    if math.isfinite(values.dot(values)) or np.isfinite(values).all():  # the squares of finite numbers may overflow
         return
     for n, (start, length) in enumerate(zip(batch.starts, batch.lengths, strict=True)):
         require_finite(array[start : start + length], f"{name}[{n}]")

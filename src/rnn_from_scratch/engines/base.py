@@ -60,6 +60,8 @@ class Plan:
     def __init__(self, specification: NetworkSpecification, parameters: Parameters) -> None:
         self.specification = specification
         self.parameters = parameters
+        names = {name: f"{name}_0" for name in specification.state_shapes}
+        self.learned = {name: parameters.views[full] for name, full in names.items() if full in parameters.views}
 
 
 class Forward(NamedTuple):
@@ -211,11 +213,9 @@ def zero_state(specification: NetworkSpecification, N: int, dtype: np.dtype[np.f
 
 def first_state(plan: Plan, N: int) -> dict[str, FloatArray]:
     """The state before the first step of N sequences where nobody gave one: learned, or zeros; {name: (N, H)}."""
-    state = zero_state(plan.specification, N, plan.parameters.dtype)
-    for name, values in state.items():
-        learned = plan.parameters.views.get(f"{name}_0")
-        if learned is not None:
-            values[:] = learned
+    state = zero_state(plan.specification, N, plan.parameters.vector.dtype)
+    for name, learned in plan.learned.items():
+        state[name][:] = learned
     return state
 
 
@@ -235,7 +235,8 @@ def batch_loss(
     run = engine.forward(plan, inputs, first_state(plan, N), keep_tape=True, dropout=dropout)
     loss, d_a = loss_of(specification, run.preactivations, targets)
     result = engine.backward(plan, run.tape, d_a, zero_state(specification, N, plan.parameters.dtype))
-    add_learned_state(plan.parameters, result.gradient, result.d_state)
+    if plan.learned:
+        add_learned_state(plan.parameters, result.gradient, result.d_state)
     return loss, result.gradient
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
 
-__all__ = ["FRESH", "Room", "Workspace", "back_through_time", "clear_ended", "flat", "keep_last", "over_time", "project",
+__all__ = ["FRESH", "Room", "Workspace", "back_through_time", "clear_ended", "flat", "keep_last", "over_time",
            "project_gates", "through_time", "total"]
 
 
@@ -99,15 +99,8 @@ def flat(values: FloatArray) -> FloatArray:
     return values.reshape(-1, values.shape[-1])
 
 
-def project(x: FloatArray, W_x: FloatArray, b_h: FloatArray) -> FloatArray:
-    """x (T, N, D) gives W_x x + b_h (T, N, H): what the inputs contribute, all steps at once."""
-    a = flat(x).dot(W_x.T)
-    a += b_h
-    return a.reshape(*x.shape[:-1], len(W_x))
-
-
 def project_gates(x: FloatArray, W_x: FloatArray, b_h: FloatArray, out: FloatArray) -> FloatArray:
-    """The same for G gates, each by itself: W_x (G, H, D), b_h (G, H, 1), out (T, G, N, H) that lies in memory as (G, T, N, H)."""
+    """W_x x_t + b_h, what the inputs contribute, for all steps at once and G gates, each by itself: x (T, N, D), W_x (G, H, D), b_h (G, H, 1), out (T, G, N, H) that lies in memory as (G, T, N, H)."""
     T, G, N, H = out.shape
     a = out.swapaxes(0, 1).reshape(G, T * N, H)  # the same memory
     np.matmul(flat(x), W_x.swapaxes(1, 2), out=a)
