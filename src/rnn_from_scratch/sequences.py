@@ -6,13 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import FloatArray, IndexArray
 from rnn_from_scratch.validation import numeric_array, require_finite, shown
+
+BatchType = TypeVar("BatchType", bound="Batch")
 
 __all__ = ["Batch", "Targets", "as_batch", "as_targets", "model_dtype"]
 
@@ -49,11 +51,15 @@ class Batch:
 
     def select(self, index: IndexArray) -> Batch:
         """The sequences at the given positions, in that order, over the same rows; T is that of the longest of them."""
-        lengths = self.lengths[index]
-        steps = self.steps if self.unpadded else int(lengths.max())
-        chosen = Batch(self.array, self.starts[index], lengths, steps)
-        if self.unpadded:
-            vars(chosen)["unpadded"] = True  # as all are: nobody has to look
+        return self._chosen(index)
+
+    def _chosen(self: BatchType, index: IndexArray, *more: Any) -> BatchType:
+        """The same kind of thing for some of the sequences; `more` are the arguments that it has beyond those of a Batch."""
+        starts, lengths = self.starts[index], self.lengths[index]
+        if not self.unpadded:
+            return type(self)(self.array, starts, lengths, int(lengths.max()), *more)
+        chosen = type(self)(self.array, starts, lengths, self.steps, *more)
+        vars(chosen)["unpadded"] = True  # as all are: nobody has to look
         return chosen
 
     def real_steps(self) -> npt.NDArray[np.bool_]:
@@ -95,11 +101,14 @@ class Targets(Batch):
     weights: FloatArray
 
     def select(self, index: IndexArray) -> Targets:
-        chosen = super().select(index)
-        targets = Targets(chosen.array, chosen.starts, chosen.lengths, chosen.steps, self.weights)
-        if self.unpadded:
-            vars(targets)["unpadded"] = True
-        return targets
+        chosen = self._chosen(index, self.weights)
+        vars(chosen)["even"] = self.even
+        return chosen
+
+    @cached_property
+    def even(self) -> bool:
+        """Whether all rows are known to weigh the same, so that the weights make no difference to the loss."""
+        return bool(self.weights[0] > 0 and (self.weights == self.weights[0]).all())
 
     def where(self) -> IndexArray | slice:
         """Where the rows of all steps lie in `array` and `weights`: for one sequence a slice, which copies nothing."""
@@ -243,7 +252,9 @@ def _from_list(X: Sequence[object], features: int, dtype: np.dtype[np.floating],
 
 def _as_lengths(lengths: object, N: int, T: int) -> IndexArray:
     if lengths is None:
-        return np.array([T] * N, dtype=np.int64)
+        every = np.empty(N, dtype=np.int64)
+        every.fill(T)
+        return every
     values = numeric_array(lengths, "lengths")
     if values.shape != (N,) or values.dtype.kind not in "iu":
         raise ValueError(f"lengths must be (N={N},) of ints. Got {values.shape} of {values.dtype}.")

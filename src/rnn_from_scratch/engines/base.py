@@ -248,7 +248,7 @@ def loss_of(
     padded = specification.readout == "every" and not targets.unpadded
     real = targets.real_steps() if padded else None  # (N, T)
     a = (preactivations if real is None else preactivations[real]).reshape(-1, specification.output_size)
-    t, weights = targets.array[where], targets.weights[where]
+    t, weights = targets.array[where], None if targets.even else targets.weights[where]
     if callable(specification.loss):
         loss, d_rows = _custom_loss(specification, a, t)
     else:

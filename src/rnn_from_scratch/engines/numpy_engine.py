@@ -152,6 +152,7 @@ class NumpyEngine(Engine[NumpyPlan]):
         self, plan: NumpyPlan, batch: Batch, state: State, *, keep_tape: bool, dropout: Dropout | None = None
     ) -> Forward:
         specification = plan.specification
+        every = specification.readout == "every"
         rows = _rows(batch, specification.bidirectional)
         if dropout is not None:
             dropout = Dropout(dropout.key, dropout.epoch, rows.sort(dropout.sequences))  # type: ignore[arg-type]
@@ -182,12 +183,9 @@ class NumpyEngine(Engine[NumpyPlan]):
         seen = _seen(specification, rows, x, last)
         a = readout.forward(plan.tensors["readout"], seen)
         tape = NetworkTape(rows, tokens, cells, input_masks, seen) if keep_tape else None
-        if specification.readout == "every":
-            a = rows.unsort(rows.without_padding(a).swapaxes(0, 1))
-        else:
-            a = rows.unsort(a)
+        a = rows.unsort(rows.without_padding(a).swapaxes(0, 1) if every else a)
         y = readout.OUTPUT_ACTIVATIONS[specification.output_activation](a)
-        if specification.readout == "every" and rows.real is not None:
+        if every and rows.real is not None:
             y = np.where(batch.real_steps()[:, :, None], y, 0)
         return Forward(np.ascontiguousarray(y), np.ascontiguousarray(a), final_state, tape)
 
@@ -201,7 +199,7 @@ class NumpyEngine(Engine[NumpyPlan]):
             d_a = rows.without_padding(d_a.swapaxes(0, 1))
         d_readout = readout.backward(plan.tensors["readout"], tape.seen, d_a)
         _store(d_tensors["readout"], d_readout.d_p)
-        d_last = {name: rows.sort(d) for name, d in d_final_state.items()}
+        d_last = dict(d_final_state) if rows.order is None else {n: rows.sort(d) for n, d in d_final_state.items()}
         d_h = _d_seen(plan, rows, d_readout.d_h, d_last)  # (T, N, H) by what the layer at work gives
 
         d_state = {}
