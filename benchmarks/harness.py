@@ -10,14 +10,17 @@ that of the process itself counts.
 
 from __future__ import annotations
 
+import argparse
+import json
 import multiprocessing
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +34,11 @@ ONE_THREAD = {
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     "JAX_PLATFORMS": "cpu",
 }
+
+
+EPOCHS_CHECKED = 3
+TOLERANCE = 1e-4
+CLOCKS = {"wall": "wall clock", "cpu": "processor time"}
 
 
 class Runner(Protocol):
@@ -330,3 +338,88 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
         for row in [header, *rows]
     )
+
+
+def run(
+    problem: Any,
+    reference: Callable[[Any], Contestants],
+    libraries: Mapping[str, Callable[[Any], Contestants]],
+    works: Sequence[Work],
+    rounds: int,
+    core: int | None,
+) -> dict[str, Any]:
+    """One race on one problem; the libraries' processes live as long as it does."""
+    oracle = Library(reference, problem, core)
+    oracle("prepare", "reference")
+    expected = oracle("results", "reference", EPOCHS_CHECKED)
+    oracle.close()
+    running = {name: Library(load, problem, core) for name, load in libraries.items()}
+    try:
+        present = [library for library in running.values() if not library.missing]
+        entries = race(present, expected, works, rounds, EPOCHS_CHECKED, TOLERANCE)
+    finally:
+        for library in running.values():
+            library.close()
+    return {
+        "versions": {key: value for library in present for key, value in library.versions.items()},
+        "missing": {name: library.missing for name, library in running.items() if library.missing},
+        "import seconds": {name: library.import_seconds for name, library in running.items() if not library.missing},
+        "entries": entries,
+    }
+
+
+def report(title: str, result: Mapping[str, Any]) -> list[str]:
+    """The ratios first, then everybody's times."""
+    entries: dict[str, Entry] = result["entries"]
+    works = list(next((entry.times for entry in entries.values() if entry.times), {}))
+    own = [name for name in entries if name.startswith("ours") and entries[name].times]
+    others = [name for name in entries if not name.startswith("ours")]
+    rivals = {"best peer": others, "PyTorch": [name for name in others if name.startswith("PyTorch")]}
+    lines = [title]
+    for name, (group, members), (clock, clock_name), work in product(own, rivals.items(), CLOCKS.items(), works):
+        rival = fastest(entries, members, work, clock)
+        if rival is not None:
+            spread = ratio(entries[rival], entries[name], work, clock)
+            lines.append(f"{work}: {group} / {name}, by {clock_name}: {spread} [{rival}]")
+    columns = {
+        "train": [("ms per epoch", 1e-3, "wall"), ("processor ms", 1e-3, "cpu")],
+        "predict": [("predict µs", 1e-6, "wall")],
+    }
+    shown = [(work, *column) for work in works for column in columns[work]]
+    header = ["", *(name for _, name, _, _ in shown), "first epoch s", "disagreement"]
+    timed = [name for name in entries if entries[name].times]
+    ranked = sorted(timed, key=lambda name: times(entries[name], "train", 1.0, "cpu").median)
+    rows = []
+    for name in [*ranked, *(name for name in entries if name not in timed)]:
+        entry = entries[name]
+        cells = [str(times(entry, work, unit, clock)) if entry.times else "" for work, _, unit, clock in shown]
+        if not entry.times:
+            cells[0] = "DISAGREES"
+        rows.append([name, *cells, f"{entry.preparation:.2f}", f"{entry.disagreement:.1e}"])
+    lines += ["", table(header, rows), ""]
+    lines += [f"{name}: missing ({why})" for name, why in result["missing"].items()]
+    imports = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in result["import seconds"].items())
+    return [*lines, f"Imports: {imports}. Time spent waiting for the core: {idle_share(entries):.0%}."]
+
+
+def run_all(races: Mapping[str, Callable[[int | None], dict[str, Any]]], json_file: Path | None = None) -> None:
+    """Run the races, each a function of the core, print what came out under their titles, and write it to a file."""
+    core = choose_core()
+    facts, results = machine(core), {}
+    for title, race_of in races.items():
+        result = race_of(core)
+        if not results:
+            print("\n".join(f"{key}: {value}" for key, value in (facts | result["versions"]).items()))
+        print("\n" + "\n".join(report(title, result)), flush=True)
+        results[title] = result | {"entries": {name: asdict(entry) for name, entry in result["entries"].items()}}
+    if json_file:
+        json_file.write_text(json.dumps({"machine": facts, "results": results}, indent=1))
+
+
+def options(description: str | None, sizes: Sequence[int]) -> argparse.ArgumentParser:
+    """The command line that all workloads share."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, to see that everything works")
+    parser.add_argument("--hidden", type=int, nargs="+", metavar="H", help=f"hidden units (default: {sizes})")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every single time to a file, too")
+    return parser

@@ -16,39 +16,47 @@ from harness import Contestants
 
 @dataclass(frozen=True)
 class Problem:
-    """An Elman network with tanh and a linear readout of every step, trained by plain SGD, one update per sequence.
+    """One recurrent layer and a linear readout, trained on the mean squared error in the given order of sequences.
 
     Attributes
     ----------
     X : ndarray (N, T, D)
-    y : ndarray (N, T, O)
+    y : ndarray (N, T, O), or (N, O) for the last step only
     weights : dict of str to ndarray
         Where training starts, under the names of `rnn_from_scratch.Network`.
     learning_rate : float
-    clip : float
+    clip : None or float
         Largest norm of the whole gradient.
+    cell : {'elman', 'gru', 'lstm'}
+    optimizer : {'sgd', 'adam'}
+    batch_size : int
     """
 
     X: np.ndarray
     y: np.ndarray
     weights: dict[str, np.ndarray]
     learning_rate: float
-    clip: float
+    clip: float | None = None
+    cell: str = "elman"
+    optimizer: str = "sgd"
+    batch_size: int = 1
 
     @property
     def hidden_size(self) -> int:
         """H."""
-        return len(self.weights["layer0.b_h"])
+        return self.weights["layer0.W_h"].shape[1]
 
 
 class Ours:
     """rnn_from_scratch, through its public API."""
 
     def __init__(self, problem: Problem, engine: str, dtype: str) -> None:
-        from rnn_from_scratch import Elman, Network
+        from rnn_from_scratch import GRU, LSTM, Elman, Network
 
-        D, O = problem.X.shape[2], problem.y.shape[2]  # noqa: E741  # the alphabet's letter
-        self.network = Network(D, [Elman(problem.hidden_size)], O, dtype=dtype, engine=engine)
+        D, O = problem.X.shape[2], problem.y.shape[-1]  # noqa: E741  # the alphabet's letter
+        layer = {"elman": Elman, "gru": GRU, "lstm": LSTM}[problem.cell](problem.hidden_size)
+        readout = "every" if problem.y.ndim == 3 else "last"
+        self.network = Network(D, [layer], O, readout=readout, dtype=dtype, engine=engine)
         self.problem = problem
         self.X, self.y = problem.X.astype(dtype), problem.y.astype(dtype)
 
@@ -62,8 +70,8 @@ class Ours:
             self.X,
             self.y,
             epochs,
-            batch_size=1,
-            optimizer="sgd",
+            batch_size=self.problem.batch_size,
+            optimizer=self.problem.optimizer,
             learning_rate=self.problem.learning_rate,
             clip=self.problem.clip,
             shuffle=False,
@@ -156,6 +164,80 @@ def pytorch(problem: Problem) -> Contestants:
     return {"PyTorch": torch.__version__}, {
         "PyTorch": partial(PyTorch, problem, False),
         "PyTorch, fused SGD": partial(PyTorch, problem, True),
+    }
+
+
+class PyTorchBatches:
+    """`nn.RNN`, `nn.GRU` or `nn.LSTM` and `nn.Linear` of the last step, eager, on mini-batches, by Adam."""
+
+    def __init__(self, problem: Problem, fused: bool) -> None:
+        import torch
+
+        D, H, O = problem.X.shape[2], problem.hidden_size, problem.y.shape[1]  # noqa: E741  # the alphabet's letter
+        self.torch, self.problem, self.fused = torch, problem, fused
+        kind = {"elman": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[problem.cell]
+        self.rnn = kind(D, H, batch_first=True)
+        self.readout = torch.nn.Linear(H, O)
+        second = self.rnn.bias_hh_l0  # beside bias_ih_l0 it has the same gradient, but for the candidate of a GRU
+        if problem.cell == "gru":
+            only_candidate = (torch.arange(3 * H) >= 2 * H).float()
+            second.register_hook(lambda d: d * only_candidate)
+        else:
+            second.requires_grad_(False)
+        self.named = {
+            "layer0.W_x": self.rnn.weight_ih_l0,
+            "layer0.W_h": self.rnn.weight_hh_l0,
+            "layer0.b_h": self.rnn.bias_ih_l0,
+            "layer0.b_hn": second[2 * H :],
+            "readout.W_y": self.readout.weight,
+            "readout.b_y": self.readout.bias,
+        }
+        self.batches = list(
+            zip(*(torch.from_numpy(v).split(problem.batch_size) for v in (problem.X, problem.y)), strict=True)
+        )
+
+    def reset(self) -> None:
+        torch = self.torch
+        with torch.no_grad():
+            self.rnn.bias_hh_l0.zero_()
+            for name, weights in self.problem.weights.items():
+                self.named[name].copy_(torch.from_numpy(weights))
+        trained = [p for p in (*self.rnn.parameters(), *self.readout.parameters()) if p.requires_grad]
+        self.optimizer = torch.optim.Adam(trained, lr=self.problem.learning_rate, fused=self.fused)
+
+    def train(self, epochs: int) -> list[float]:
+        torch = self.torch
+        mse = torch.nn.functional.mse_loss
+        epoch_losses = []
+        for _ in range(epochs):
+            losses = []
+            for x, y in self.batches:
+                self.optimizer.zero_grad()
+                loss = mse(self.readout(self.rnn(x)[0][:, -1]), y)
+                loss.backward()
+                self.optimizer.step()
+                losses.append(loss.detach())
+            epoch_losses.append(torch.stack(losses).mean().item())
+        return epoch_losses
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {name: self.named[name].detach().numpy() for name in self.problem.weights}
+
+    def predict(self, times: int) -> np.ndarray:
+        with self.torch.inference_mode():
+            for _ in range(times):
+                outputs = self.readout(self.rnn(self.torch.from_numpy(self.problem.X[:1]))[0][:, -1]).numpy()
+        return outputs[0]
+
+
+def pytorch_batches(problem: Problem) -> Contestants:
+    """Eager, with both forms of Adam."""
+    import torch
+
+    torch.set_num_threads(1)
+    return {"PyTorch": torch.__version__}, {
+        "PyTorch": partial(PyTorchBatches, problem, False),
+        "PyTorch, fused Adam": partial(PyTorchBatches, problem, True),
     }
 
 
@@ -264,3 +346,86 @@ def jax(problem: Problem) -> Contestants:
             JAX, problem, True, where == "out", T, True
         )
     return {"JAX": jax.__version__}, contestants
+
+
+class JAXBatches:
+    """`lax.scan` over time inside one over the mini-batches: an epoch with Adam is one compiled call."""
+
+    def __init__(self, problem: Problem, unroll: int) -> None:
+        import jax
+        import jax.numpy as jnp
+        from jax import lax
+
+        self.jax, self.problem = jax, problem
+        H, rate = problem.hidden_size, problem.learning_rate
+        self.X, self.y = (jnp.asarray(v).reshape(-1, problem.batch_size, *v.shape[1:]) for v in (problem.X, problem.y))
+
+        def elman(p: Any, state: Any, a: Any) -> Any:
+            return (jnp.tanh(a + state[0] @ p["layer0.W_h"].T),)
+
+        def gru(p: Any, state: Any, a: Any) -> Any:
+            (h,) = state
+            q = h @ p["layer0.W_h"].T
+            r, z = jnp.split(jax.nn.sigmoid(a[:, : 2 * H] + q[:, : 2 * H]), 2, axis=1)
+            n = jnp.tanh(a[:, 2 * H :] + r * (q[:, 2 * H :] + p["layer0.b_hn"]))
+            return ((1 - z) * n + z * h,)
+
+        def lstm(p: Any, state: Any, a: Any) -> Any:
+            h, c = state
+            i, f, g, o = jnp.split(a + h @ p["layer0.W_h"].T, 4, axis=1)
+            c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+            return jax.nn.sigmoid(o) * jnp.tanh(c), c
+
+        cell = {"elman": elman, "gru": gru, "lstm": lstm}[problem.cell]
+
+        def outputs(p: Any, x: Any) -> Any:
+            a = jnp.swapaxes(x, 0, 1) @ p["layer0.W_x"].T + p["layer0.b_h"]  # (T, N, G·H)
+            start = (jnp.zeros((len(x), H), x.dtype),) * (2 if problem.cell == "lstm" else 1)
+            state, _ = lax.scan(lambda state, a_t: (cell(p, state, a_t), None), start, a, unroll=unroll)
+            return state[0] @ p["readout.W_y"].T + p["readout.b_y"]
+
+        def update(carry: Any, batch: Any) -> Any:
+            (p, m, v, t), (x, y) = carry, batch
+            loss, gradient = jax.value_and_grad(lambda p: jnp.mean((outputs(p, x) - y) ** 2))(p)
+            t = t + 1
+            m = {name: 0.9 * m[name] + 0.1 * g for name, g in gradient.items()}
+            v = {name: 0.999 * v[name] + 0.001 * g * g for name, g in gradient.items()}
+            first, second = 1 - 0.9**t, 1 - 0.999**t
+            p = {name: p[name] - rate * (m[name] / first) / (jnp.sqrt(v[name] / second) + 1e-8) for name in p}
+            return (p, m, v, t), loss
+
+        def epoch(carry: Any, X: Any, y: Any) -> Any:
+            carry, losses = lax.scan(update, carry, (X, y))
+            return carry, losses.mean()
+
+        self.epoch, self.outputs = jax.jit(epoch, donate_argnums=0), jax.jit(outputs)
+
+    def reset(self) -> None:
+        jnp = self.jax.numpy
+        weights = self.problem.weights
+        zeros = [{name: jnp.zeros_like(w) for name, w in weights.items()} for _ in range(2)]
+        self.carry = ({name: jnp.array(w) for name, w in weights.items()}, *zeros, jnp.zeros((), jnp.float32))
+        self.jax.block_until_ready(self.carry)
+
+    def train(self, epochs: int) -> list[float]:
+        losses = []
+        for _ in range(epochs):
+            self.carry, loss = self.epoch(self.carry, self.X, self.y)
+            losses.append(loss)
+        self.jax.block_until_ready(self.carry)
+        return [float(loss) for loss in losses]
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {name: np.asarray(array) for name, array in self.carry[0].items()}
+
+    def predict(self, times: int) -> np.ndarray:
+        for _ in range(times):
+            outputs = np.asarray(self.outputs(self.carry[0], self.problem.X[:1]))
+        return outputs[0]
+
+
+def jax_batches(problem: Problem) -> Contestants:
+    """A whole epoch per call, the loop over time as it is and written out by five; the faster one counts."""
+    import jax
+
+    return {"JAX": jax.__version__}, {f"JAX, unroll {n}": partial(JAXBatches, problem, n) for n in (1, 5)}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import FloatArray, IndexArray
 from rnn_from_scratch.validation import numeric_array, require_finite, shown
+
+BatchType = TypeVar("BatchType", bound="Batch")
 
 __all__ = ["Batch", "Targets", "as_batch", "as_targets", "as_tokens", "is_list_of_sequences", "model_dtype"]
 
@@ -48,11 +51,15 @@ class Batch:
 
     def select(self, index: IndexArray) -> Batch:
         """The sequences at the given positions, in that order, over the same rows; T is that of the longest of them."""
-        lengths = self.lengths[index]
-        steps = self.steps if self.unpadded else int(lengths.max())
-        chosen = Batch(self.array, self.starts[index], lengths, steps)
-        if self.unpadded:
-            vars(chosen)["unpadded"] = True  # as all are: nobody has to look
+        return self._chosen(index)
+
+    def _chosen(self: BatchType, index: IndexArray, *more: Any) -> BatchType:
+        """The same kind of thing for some of the sequences; `more` are the arguments that it has beyond those of a Batch."""
+        starts, lengths = self.starts[index], self.lengths[index]
+        if not self.unpadded:
+            return type(self)(self.array, starts, lengths, int(lengths.max()), *more)
+        chosen = type(self)(self.array, starts, lengths, self.steps, *more)
+        vars(chosen)["unpadded"] = True  # as all are: nobody has to look
         return chosen
 
     def real_steps(self) -> npt.NDArray[np.bool_]:
@@ -94,11 +101,14 @@ class Targets(Batch):
     weights: FloatArray
 
     def select(self, index: IndexArray) -> Targets:
-        chosen = super().select(index)
-        targets = Targets(chosen.array, chosen.starts, chosen.lengths, chosen.steps, self.weights)
-        if self.unpadded:
-            vars(targets)["unpadded"] = True
-        return targets
+        chosen = self._chosen(index, self.weights)
+        vars(chosen)["even"] = self.even
+        return chosen
+
+    @cached_property
+    def even(self) -> bool:
+        """Whether all rows are known to weigh the same, so that the weights make no difference to the loss."""
+        return bool(self.weights[0] > 0 and (self.weights == self.weights[0]).all())
 
     def where(self) -> IndexArray | slice:
         """Where the rows of all steps lie in `array` and `weights`: for one sequence a slice, which copies nothing."""
@@ -152,7 +162,9 @@ def as_batch(X: object, features: int, dtype: np.dtype[np.floating], lengths: ob
         raise ValueError(f"{name} must hold at least one sequence of at least one step. Got {values.shape}.")
     real = _as_lengths(lengths, N, T)
     array = _cast(values, dtype, name).reshape(N * T, features)
-    batch = Batch(array, np.arange(N, dtype=np.int64) * T, real, T)
+    batch = Batch(array, np.arange(0, N * T, T, dtype=np.int64), real, T)
+    if lengths is None:
+        vars(batch)["unpadded"] = True
     _require_finite_steps(array, batch, name)
     return batch
 
@@ -362,7 +374,9 @@ def _from_list(X: Sequence[object], features: int, dtype: np.dtype[np.floating],
 
 def _as_lengths(lengths: object, N: int, T: int) -> IndexArray:
     if lengths is None:
-        return np.full(N, T, dtype=np.int64)
+        every = np.empty(N, dtype=np.int64)
+        every.fill(T)
+        return every
     values = numeric_array(lengths, "lengths")
     if values.shape != (N,) or values.dtype.kind not in "iu":
         raise ValueError(f"lengths must be (N={N},) of ints. Got {values.shape} of {values.dtype}.")
@@ -375,13 +389,16 @@ def _as_lengths(lengths: object, N: int, T: int) -> IndexArray:
 
 def _cast(values: npt.NDArray[Any], dtype: np.dtype[np.floating], name: str) -> FloatArray:
     """The same numbers as a C-contiguous, aligned array of the model's dtype; a copy only where one is needed."""
+    if values.dtype == dtype and values.flags.carray:
+        return values
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which the check of finiteness names
         return np.require(values, dtype, ["C", "A"])
 
 
 def _require_finite_steps(array: FloatArray, batch: Batch, name: str) -> None:
     """Refuse NaN and infinity in real steps; what stands past the end of a sequence is nobody's business."""
-    if np.isfinite(array).all():
+    values = array.ravel()
+    if math.isfinite(values.dot(values)) or np.isfinite(values).all():  # the squares of finite numbers may overflow
         return
     for n, (start, length) in enumerate(zip(batch.starts, batch.lengths, strict=True)):
         require_finite(array[start : start + length], f"{name}[{n}]")

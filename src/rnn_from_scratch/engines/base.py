@@ -64,6 +64,8 @@ class Plan:
         self.specification = specification
         self.parameters = parameters
         self.seconds_per_update: float | None = None  # of the last training, for whoever cuts the next one into slices
+        names = {name: f"{name}_0" for name in specification.state_shapes}
+        self.learned = {name: parameters.views[full] for name, full in names.items() if full in parameters.views}
 
 
 class Forward(NamedTuple):
@@ -262,11 +264,9 @@ def zero_state(specification: NetworkSpecification, N: int, dtype: np.dtype[np.f
 
 def first_state(plan: Plan, N: int) -> dict[str, FloatArray]:
     """The state before the first step of N sequences where nobody gave one: learned, or zeros; {name: (N, H)}."""
-    state = zero_state(plan.specification, N, plan.parameters.dtype)
-    for name, values in state.items():
-        learned = plan.parameters.views.get(f"{name}_0")
-        if learned is not None:
-            values[:] = learned
+    state = zero_state(plan.specification, N, plan.parameters.vector.dtype)
+    for name, learned in plan.learned.items():
+        state[name][:] = learned
     return state
 
 
@@ -286,7 +286,8 @@ def batch_loss(
     run = engine.forward(plan, inputs, first_state(plan, N), keep_tape=True, dropout=dropout)
     loss, d_a = loss_of(specification, run.preactivations, targets)
     result = engine.backward(plan, run.tape, d_a, zero_state(specification, N, plan.parameters.dtype))
-    add_learned_state(plan.parameters, result.gradient, result.d_state)
+    if plan.learned:
+        add_learned_state(plan.parameters, result.gradient, result.d_state)
     return loss, result.gradient
 
 
@@ -326,7 +327,7 @@ def loss_of(
     padded = specification.readout == "every" and not targets.unpadded
     real = targets.real_steps() if padded else None  # (N, T)
     a = (preactivations if real is None else preactivations[real]).reshape(-1, specification.output_size)
-    t, weights = targets.array[where], targets.weights[where]
+    t, weights = targets.array[where], None if targets.even else targets.weights[where]
     if callable(specification.loss):
         loss, d_rows = _custom_loss(specification, a, t)
     else:

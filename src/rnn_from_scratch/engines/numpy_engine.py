@@ -38,16 +38,35 @@ Places = dict[str, dict[str, FloatArray]]
 """Tensors by the place they belong to, and there by the names of the alphabet: ``["layer0.reverse"]["W_h"]``."""
 
 
+class Stage(NamedTuple):
+    """One direction of one layer, with all that a run along it needs to know."""
+
+    direction: Direction
+    cell: Any  # a module of the textbook
+    p: dict[str, FloatArray]
+    states: tuple[str, ...]  # their full names
+    options: dict[str, Any]  # of the cell's step
+    room: Room
+
+
 class NumpyPlan(Plan):
     """A network, its parameters by the place they belong to, and where the arrays of a run come from: new ones, each time."""
 
     def __init__(self, specification: NetworkSpecification, parameters: Parameters) -> None:
         super().__init__(specification, parameters)
         self.tensors = by_place(parameters.views)
-        self.levels = [
-            tuple(d for d in specification.directions if d.level == level) for level in range(len(specification.layers))
+        stages = [
+            Stage(d, CELLS[d.layer.cell], self.tensors[d.name], d.state_names, d.layer.options, self.room())
+            for d in specification.directions
         ]
-        self.rooms: dict[str, Room] = dict.fromkeys(self.tensors, FRESH)
+        self.levels = [
+            tuple(stage for stage in stages if stage.direction.level == level)
+            for level in range(len(specification.layers))
+        ]
+
+    def room(self) -> Room:
+        """Where a stage gets its arrays."""
+        return FRESH
 
     def gradient(self) -> tuple[FloatArray, Places]:
         """A flat gradient of zeros, and the same memory by place."""
@@ -65,9 +84,12 @@ class TrainingPlan(NumpyPlan):
 
     def __init__(self, specification: NetworkSpecification, parameters: Parameters) -> None:
         super().__init__(specification, parameters)
-        self.rooms = {place: Workspace() for place in self.tensors}
         self._gradient = super().gradient()
         self._has_learned = any(tensor.name.endswith("_0") for tensor in parameters.tensors)
+
+    def room(self) -> Room:
+        """Each stage has arrays of its own."""
+        return Workspace()
 
     def gradient(self) -> tuple[FloatArray, Places]:
         """The same gradient again; a run writes all of it but the learned states, which it leaves zero."""
@@ -131,6 +153,7 @@ class NumpyEngine(Engine[NumpyPlan]):
         self, plan: NumpyPlan, batch: Batch, state: State, *, keep_tape: bool, dropout: Dropout | None = None
     ) -> Forward:
         specification = plan.specification
+        every = specification.readout == "every"
         rows = _rows(batch, specification.bidirectional)
         if dropout is not None:
             first_steps = None if dropout.first_steps is None else rows.sort(dropout.first_steps)
@@ -138,37 +161,33 @@ class NumpyEngine(Engine[NumpyPlan]):
         x, tokens = _inputs(plan, batch, rows)  # (T, N, D): what the next layer reads
         cells, input_masks, final_state = {}, [], {}
         last: list[FloatArray] = []  # the last h of each direction of the layer at work
-        for directions in plan.levels:
-            input_mask = _input_mask(specification, directions[0], dropout, x, rows)
+        for stages in plan.levels:
+            input_mask = _input_mask(specification, stages[0].direction, dropout, x, rows)
             input_masks.append(input_mask)
             if input_mask is not None:
                 x = x * input_mask
             outputs, last = [], []
-            for direction in directions:
-                first = tuple(rows.sort(state[name]) for name in direction.state_names)
-                h, final, cells[direction.name] = CELLS[direction.layer.cell].forward(
-                    plan.tensors[direction.name],
+            for direction, cell, p, names, options, room in stages:
+                h, final, cells[direction.name] = cell.forward(
+                    p,
                     rows.reverse(x) if direction.reverse else x,
-                    first,
+                    tuple([rows.sort(state[name]) for name in names]),
                     rows.active,
                     None if dropout is None else _state_mask(direction, dropout, x.dtype),
-                    **direction.layer.options,
-                    room=plan.rooms[direction.name],
+                    **options,
+                    room=room,
                 )
                 outputs.append(rows.reverse(h) if direction.reverse else h)
                 last.append(final[0])
-                for name, values in zip(direction.state_names, final, strict=True):
-                    final_state[name] = rows.unsort(values)
+                for name, values in zip(names, final, strict=True):
+                    final_state[name] = rows.unsort(values).copy()  # the tape holds the other
             x = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=2)
         seen = _seen(specification, rows, x, last)
         a = readout.forward(plan.tensors["readout"], seen)
         tape = NetworkTape(rows, tokens, cells, input_masks, seen) if keep_tape else None
-        if specification.readout == "every":
-            a = rows.unsort(rows.without_padding(a).swapaxes(0, 1))
-        else:
-            a = rows.unsort(a)
+        a = rows.unsort(rows.without_padding(a).swapaxes(0, 1) if every else a)
         y = readout.OUTPUT_ACTIVATIONS[specification.output_activation](a)
-        if specification.readout == "every" and rows.real is not None:
+        if every and rows.real is not None:
             y = np.where(batch.real_steps()[:, :, None], y, 0)
         return Forward(np.ascontiguousarray(y), np.ascontiguousarray(a), final_state, tape)
 
@@ -182,27 +201,27 @@ class NumpyEngine(Engine[NumpyPlan]):
             d_a = rows.without_padding(d_a.swapaxes(0, 1))
         d_readout = readout.backward(plan.tensors["readout"], tape.seen, d_a)
         _store(d_tensors["readout"], d_readout.d_p)
-        d_last = {name: rows.sort(d) for name, d in d_final_state.items()}
+        d_last = dict(d_final_state) if rows.order is None else {n: rows.sort(d) for n, d in d_final_state.items()}
         d_h = _d_seen(plan, rows, d_readout.d_h, d_last)  # (T, N, H) by what the layer at work gives
 
         d_state = {}
-        for directions in reversed(plan.levels):
+        for stages in reversed(plan.levels):
             d_x = None
-            shares = [d_h] if len(directions) == 1 else np.split(d_h, len(directions), axis=2)
-            for direction, d_own in zip(directions, shares, strict=True):
-                d_p, d_read, d_first = CELLS[direction.layer.cell].backward(
-                    plan.tensors[direction.name],
+            shares = [d_h] if len(stages) == 1 else np.split(d_h, len(stages), axis=2)
+            for (direction, cell, p, names, _, room), d_own in zip(stages, shares, strict=True):
+                d_p, d_read, d_first = cell.backward(
+                    p,
                     tape.cells[direction.name],
                     rows.reverse(d_own) if direction.reverse else d_own,
-                    tuple(d_last[name] for name in direction.state_names),
-                    room=plan.rooms[direction.name],
+                    tuple([d_last[name] for name in names]),
+                    room=room,
                 )
                 _store(d_tensors[direction.name], d_p)
                 d_read = rows.reverse(d_read) if direction.reverse else d_read
                 d_x = d_read if d_x is None else d_x + d_read
-                for name, d in zip(direction.state_names, d_first, strict=True):
+                for name, d in zip(names, d_first, strict=True):
                     d_state[name] = rows.unsort(d)
-            input_mask = tape.input_masks[directions[0].level]
+            input_mask = tape.input_masks[stages[0].direction.level]
             d_h = d_x if input_mask is None else d_x * input_mask
         if tape.tokens is not None:
             real = slice(None) if rows.real is None else rows.real[:, :, 0]
@@ -221,10 +240,10 @@ class NumpyEngine(Engine[NumpyPlan]):
         if plan.specification.vocabulary_size is not None:
             x = embedding.forward(plan.tensors["embedding"]["W_e"], x[:, 0])
         next_state = {}
-        for direction in plan.specification.directions:
-            before = tuple(state[name] for name in direction.state_names)
-            after = CELLS[direction.layer.cell].step(plan.tensors[direction.name], x, before, **direction.layer.options)
-            next_state.update(zip(direction.state_names, after, strict=True))
+        for stages in plan.levels:
+            for _, cell, p, names, options, _ in stages:
+                after = cell.step(p, x, tuple([state[name] for name in names]), **options)
+                next_state.update(zip(names, after, strict=True))
             x = after[0]
         a = readout.forward(plan.tensors["readout"], x)
         return readout.OUTPUT_ACTIVATIONS[plan.specification.output_activation](a), next_state
@@ -316,7 +335,7 @@ def _d_seen(plan: NumpyPlan, rows: Rows, d: FloatArray, d_last: dict[str, FloatA
         real = np.ones((T, N, 1), np.bool_) if rows.real is None else rows.real
         return readout.d_mean_over_time(d, rows.lengths.astype(d.dtype), real)
     top = plan.levels[-1]
-    for direction, own in zip(top, np.split(d, len(top), axis=1), strict=True):
-        name = direction.state_names[0]
+    for stage, own in zip(top, np.split(d, len(top), axis=1), strict=True):
+        name = stage.states[0]
         d_last[name] = d_last[name] + own
     return np.broadcast_to(np.zeros((), d.dtype), (T, N, d.shape[1]))

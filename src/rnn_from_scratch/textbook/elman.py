@@ -3,6 +3,7 @@
 ::
 
     a_t = W_x x_t + W_h (m ⊙ h_{t-1}) + b_h                m: a dropout mask, the same at every step, or all ones
+        = [W_h, W_x, b_h] [m ⊙ h_{t-1}, x_t, 1]            one product for the whole of it
     h_t = f(a_t)
 
     d_a_t     = (d_h_t + m ⊙ W_hᵀ d_a_{t+1}) ⊙ f'(a_t)     from above, and from the step after
@@ -33,9 +34,7 @@ from rnn_from_scratch.textbook.products import (
     flat,
     keep_last,
     over_time,
-    project,
     through_time,
-    total,
 )
 
 __all__ = ["Tape", "backward", "forward", "step"]
@@ -44,8 +43,8 @@ __all__ = ["Tape", "backward", "forward", "step"]
 class Tape(NamedTuple):
     """What backward needs of forward."""
 
-    x: FloatArray  # (T, N, D)
-    h: FloatArray  # (T + 1, N, H): h[t] is the state before step t
+    seen: FloatArray  # (T, N, H + D + 1): [m ⊙ h_{t-1}, x_t, 1], what the weights see at each step
+    h: FloatArray  # (T, N, H)
     active: Sequence[int]
     mask: FloatArray | None  # (N, H)
     activation: str
@@ -73,28 +72,34 @@ def forward(
     room: Room = FRESH,
 ) -> tuple[FloatArray, tuple[FloatArray, ...], Tape]:
     """All steps: x (T, N, D) and h_0 (N, H) give every h (T, N, H), the last h of each row (N, H), and the tape."""
-    T, N, _ = x.shape
-    f = ACTIVATIONS[activation].value
-    W_h_T = p["W_h"].T
-    from_x = project(x, p["W_x"], p["b_h"])  # (T, N, H)
-    h = room.empty("h", (T + 1, N, len(W_h_T)), x.dtype)
+    T, N, D = x.shape
+    f, H = ACTIVATIONS[activation].value, len(p["b_h"])
+    W_T = np.concatenate([p["W_h"], p["W_x"], p["b_h"][:, None]], axis=1).T  # (H + D + 1, H)
+    rows = room.empty("rows", (T + 1, N, H + D + 1), x.dtype)
+    rows[:T, :, H:-1], rows[:, :, -1] = x, 1
+    h, masked = rows[:, :, :H], None
+    if mask is not None:
+        h, masked = room.empty("h", (T + 1, N, H), x.dtype), h
+        np.multiply(state[0], mask, masked[0])
     (h[0],) = state
-    for h_before, from_x_t, h_t, m in through_time(active, h[:-1], from_x, h[1:], mask):
-        seen = h_before if m is None else h_before * m
-        seen.dot(W_h_T, h_t)
-        h_t += from_x_t
-        f(h_t, h_t)
+    seen_next = None if masked is None else masked[1:]
+    for seen, a, h_t, m, masked_t in through_time(active, rows[:T], np.empty((N, H), x.dtype), h[1:], mask, seen_next):
+        f(seen.dot(W_T, a), h_t)
+        if m is not None:
+            np.multiply(h_t, m, masked_t)
     keep_last(h, active)
-    return h[1:], (h[-1],), Tape(x, h, active, mask, activation)
+    if mask is not None:
+        clear_ended(rows[:T], active)
+    return h[1:], (h[T],), Tape(rows[:T], h[1:], active, mask, activation)
 
 
 def backward(
     p: Tensors, tape: Tape, d_h: FloatArray, d_state: tuple[FloatArray, ...], room: Room = FRESH
 ) -> tuple[dict[str, FloatArray], FloatArray, tuple[FloatArray, ...]]:
     """All steps in reverse: d_h (T, N, H) by every h and d_h_T (N, H) by the last give d_p, d_x (T, N, D), d_h_0 (N, H)."""
-    x, h, active, mask, activation = tape
-    W_h = p["W_h"]
-    d_a = ACTIVATIONS[activation].slope(h[1:])  # (T, N, H): the slopes, which the loop turns into gradients
+    seen, h, active, mask, activation = tape
+    W_h, H = p["W_h"], h.shape[2]
+    d_a = ACTIVATIONS[activation].slope(h)  # (T, N, H): the slopes, which the loop turns into gradients
     d_h_next = d_state[0].copy()  # by the state that step t hands on; a row joins when its sequence ends
     for d_a_t, d_h_t, d_next, m in back_through_time(active, d_a, d_h, d_h_next, mask):
         d_next += d_h_t
@@ -103,6 +108,6 @@ def backward(
         if m is not None:
             d_next *= m
     clear_ended(d_a, active)
-    seen = h[:-1] if mask is None else h[:-1] * mask
-    d_p = {"W_x": over_time(d_a, x), "W_h": over_time(d_a, seen), "b_h": total(d_a)}
-    return d_p, flat(d_a).dot(p["W_x"]).reshape(x.shape), (d_h_next,)
+    d_W = over_time(d_a, seen)  # (H, H + D + 1)
+    d_p = {"W_h": d_W[:, :H], "W_x": d_W[:, H:-1], "b_h": d_W[:, -1]}
+    return d_p, flat(d_a).dot(p["W_x"]).reshape(*d_a.shape[:2], -1), (d_h_next,)

@@ -87,7 +87,7 @@ def loss_and_gradient(
     output_activation: str,
     a: FloatArray,
     targets: FloatArray,
-    weights: FloatArray,
+    weights: FloatArray | None,
     huber_delta: float = 1.0,
 ) -> tuple[float, FloatArray]:
     """The loss over all rows and its gradient by the pre-activations.
@@ -98,8 +98,8 @@ def loss_and_gradient(
         Words of the specification.
     a, targets : ndarray (M, O)
         Pre-activations and targets.
-    weights : ndarray (M,)
-        Weight of each row; their sum is positive.
+    weights : None or ndarray (M,)
+        Weight of each row; their sum is positive. None: all rows weigh the same.
     huber_delta : float, default=1.0
 
     Returns
@@ -122,8 +122,13 @@ def loss_and_gradient(
         elements, d_a = categorical_cross_entropy(a, targets)
     else:
         elements, d_a = binary_cross_entropy(a, targets)
-    shares = weights / weights.sum(dtype=np.float64)  # (M,), in float64
-    if output_activation != "softmax" or loss in ERRORS:
-        shares /= a.shape[1]  # a mean over the outputs, not a sum
+    terms = 1 if output_activation == "softmax" and loss not in ERRORS else a.shape[1]  # a mean over outputs, or a sum
+    if weights is None:
+        share = 1.0 / (len(a) * terms)
+        d_a *= share
+        return share * float(np.add.reduce(elements, axis=None, dtype=np.float64)), d_a
+    shares = weights / np.add.reduce(weights, dtype=np.float64)  # (M,), in float64
+    shares /= terms
     d_a *= shares.astype(a.dtype, copy=False)[:, None]
-    return float(shares.dot(elements).sum()), d_a
+    per_row = elements[:, 0] if elements.shape[1] == 1 else elements.sum(axis=1, dtype=np.float64)
+    return float(shares.dot(per_row)), d_a

@@ -18,7 +18,6 @@ __all__ = [
     "flat",
     "keep_last",
     "over_time",
-    "project",
     "project_gates",
     "through_time",
     "total",
@@ -111,15 +110,8 @@ def flat(values: FloatArray) -> FloatArray:
     return values.reshape(-1, values.shape[-1])
 
 
-def project(x: FloatArray, W_x: FloatArray, b_h: FloatArray) -> FloatArray:
-    """x (T, N, D) gives W_x x + b_h (T, N, H): what the inputs contribute, all steps at once."""
-    a = flat(x).dot(W_x.T)
-    a += b_h
-    return a.reshape(*x.shape[:-1], len(W_x))
-
-
 def project_gates(x: FloatArray, W_x: FloatArray, b_h: FloatArray, out: FloatArray) -> FloatArray:
-    """The same for G gates, each by itself: W_x (G, H, D), b_h (G, H, 1), out (T, G, N, H) that lies in memory as (G, T, N, H)."""
+    """W_x x_t + b_h, what the inputs contribute, for all steps at once and G gates, each by itself: x (T, N, D), W_x (G, H, D), b_h (G, H, 1), out (T, G, N, H) that lies in memory as (G, T, N, H)."""
     T, G, N, H = out.shape
     a = out.swapaxes(0, 1).reshape(G, T * N, H)  # the same memory
     np.matmul(flat(x), W_x.swapaxes(1, 2), out=a)

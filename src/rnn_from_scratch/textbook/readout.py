@@ -41,7 +41,7 @@ def forward(p: Tensors, h: FloatArray) -> FloatArray:
 def backward(p: Tensors, h: FloatArray, d_a: FloatArray) -> ReadoutGradient:
     """d_a (…, O) by the pre-activations gives the gradients by W_y, b_y and h (…, H)."""
     rows = d_a.reshape(-1, d_a.shape[-1])  # (rows, O)
-    d_p = {"W_y": rows.T.dot(h.reshape(-1, h.shape[-1])), "b_y": rows.sum(axis=0)}
+    d_p = {"W_y": rows.T.dot(h.reshape(-1, h.shape[-1])), "b_y": np.add.reduce(rows, axis=0)}
     return ReadoutGradient(d_p, rows.dot(p["W_y"]).reshape(h.shape))
 
 
