@@ -15,15 +15,16 @@ NAME = "rnn_from_scratch"
 FLOORS: list[set[str]] = [
     {"_version", "alphabet", "datasets"},
     {"validation"},
-    {"layers", "sequences", "clipping", "optimizers"},
+    {"layers", "sequences", "clipping", "optimizers", "metrics"},
     {"specification"},
     {"parameters", "states", "weights"},
-    {"initializers", "training_set"},
+    {"initializers"},
     {"textbook"},
     {"engines"},
     {"training"},
-    {"configuration", "summary", "by_hand", "generation"},
+    {"configuration", "summary", "by_hand", "generation", "training_set"},
     {"network_base"},
+    {"network_training"},
     {"network"},
     {"gradient_check", "live_tensors"},
     {"explain"},
@@ -33,7 +34,7 @@ FLOORS: list[set[str]] = [
 ]
 
 # Optional packages, each only inside its leaf, and there inside a function so that the leaf itself can be imported.
-OPTIONAL = {"explain": {"matplotlib"}}
+OPTIONAL = {"explain": {"matplotlib"}, "training": {"pandas", "tqdm"}}
 RUNTIME = {"numpy"}
 
 # Inside folders: files in the order in which they may import each other.
@@ -44,7 +45,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"losses"},
     ],
     "engines": [{"base"}, {"numpy_engine", "native_engine"}, {"select"}],
-    "training": [{"history"}, {"loop"}],
+    "training": [{"history", "schedules"}, {"stopping", "epochs", "evaluation", "progress"}, {"loop"}],
 }
 
 

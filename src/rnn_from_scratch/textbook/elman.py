@@ -24,6 +24,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from rnn_from_scratch.alphabet import FloatArray, Tensors
 from rnn_from_scratch.textbook.activations import ACTIVATIONS
 from rnn_from_scratch.textbook.products import (

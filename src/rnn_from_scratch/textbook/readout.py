@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from rnn_from_scratch.alphabet import BoolArray, FloatArray, Tensors
 from rnn_from_scratch.textbook.activations import linear, sigmoid, softmax
 

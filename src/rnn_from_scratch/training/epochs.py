@@ -24,7 +24,7 @@ class Parts(NamedTuple):
     inputs: Batch
     targets: Targets
     first: IndexArray  # (N,): the first part of each sequence
-    count: IndexArray  # (N,): its parts
+    number: IndexArray  # (N,): its parts
     carried: Carried
 
 
@@ -161,7 +161,7 @@ class Epochs:
 
     def _in_parts(self, order: IndexArray, parts: Parts) -> tuple[IndexArray, IndexArray]:
         """The parts of every mini-batch, first parts first, and the boundaries between updates."""
-        count = parts.count[order]
+        count = parts.number[order]
         place = np.repeat(np.arange(len(order)), count)  # of a part's sequence in the order
         number = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)  # of a part in its sequence
         batch = place // self.batch_size
