@@ -12,7 +12,13 @@ import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
 
-__all__ = ["ACTIVATIONS", "Activation", "linear", "relu", "sigmoid", "softmax"]
+__all__ = ["ACTIVATIONS", "Activation", "linear", "relu", "sigmoid", "softmax", "tanh"]
+
+
+def tanh(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
+    """The hyperbolic tangent."""
+    return np.tanh(a, out)  # type: ignore[no-any-return]
+
 
 def sigmoid(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """σ(a) = 1 / (1 + e⁻ᵃ) = eᵃ / (1 + eᵃ), without overflow and with correct digits in both tails.

@@ -124,7 +124,7 @@ def mask(
     counter = (blocks, steps[:, :, None], dropout.sequences[:, None], 4 * level + kind)
     words = np.stack(np.broadcast_arrays(*philox((dropout.key, dropout.epoch), counter)), axis=-1)  # (T, N, blocks, 4)
     kept = words.reshape(*words.shape[:2], -1)[:, :, :units] >= np.uint64(threshold(probability))
-    return kept * dtype.type(1 / (1 - probability))  # type: ignore[no-any-return]
+    return kept * dtype.type(1 / (1 - probability))
 
 
 def threshold(probability: float) -> int:

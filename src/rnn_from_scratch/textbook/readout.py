@@ -13,7 +13,15 @@ import numpy as np
 from rnn_from_scratch.alphabet import BoolArray, FloatArray, Tensors
 from rnn_from_scratch.textbook.activations import linear, sigmoid, softmax
 
-__all__ = ["OUTPUT_ACTIVATIONS", "ReadoutGradient", "backward", "d_mean_over_time", "d_preactivations", "forward", "mean_over_time"]
+__all__ = [
+    "OUTPUT_ACTIVATIONS",
+    "ReadoutGradient",
+    "backward",
+    "d_mean_over_time",
+    "d_preactivations",
+    "forward",
+    "mean_over_time",
+]
 
 OUTPUT_ACTIVATIONS = {"linear": linear, "sigmoid": sigmoid, "softmax": softmax}
 
