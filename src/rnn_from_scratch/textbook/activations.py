@@ -17,7 +17,7 @@ __all__ = ["ACTIVATIONS", "Activation", "linear", "relu", "sigmoid", "softmax", 
 
 def tanh(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """The hyperbolic tangent."""
-    return np.tanh(a, out)  # type: ignore[no-any-return]
+    return np.tanh(a, out)
 
 
 def sigmoid(a: FloatArray, out: FloatArray | None = None) -> FloatArray:

@@ -160,7 +160,8 @@ def rows_to_see(
 
 def over_time(d_a: FloatArray, seen: FloatArray) -> FloatArray:
     """d_a (T, N, K) and what its weights saw (T, N, L) give Σ_t d_a_t seen_tᵀ (K, L), summed over the batch as well."""
-    return np.matmul(flat(d_a).T, flat(seen))  # where d_a is a part of rows, np.dot would copy it
+    product: FloatArray = np.matmul(flat(d_a).T, flat(seen))  # np.dot would copy a d_a that is a part of longer rows
+    return product
 
 
 def total(d_a: FloatArray) -> FloatArray:
