@@ -206,7 +206,7 @@ class NumpyEngine(Engine[NumpyPlan]):
 
         d_state = {}
         for stages in reversed(plan.levels):
-            d_x = None
+            d_x: list[FloatArray] = []
             shares = [d_h] if len(stages) == 1 else np.split(d_h, len(stages), axis=2)
             for (direction, cell, p, names, _, room), d_own in zip(stages, shares, strict=True):
                 d_p, d_read, d_first = cell.backward(
@@ -217,12 +217,13 @@ class NumpyEngine(Engine[NumpyPlan]):
                     room=room,
                 )
                 _store(d_tensors[direction.name], d_p)
-                d_read = rows.reverse(d_read) if direction.reverse else d_read
-                d_x = d_read if d_x is None else d_x + d_read
+                d_x.append(rows.reverse(d_read) if direction.reverse else d_read)
                 for name, d in zip(names, d_first, strict=True):
                     d_state[name] = rows.unsort(d)
             input_mask = tape.input_masks[stages[0].direction.level]
-            d_h = d_x if input_mask is None else d_x * input_mask
+            d_h = d_x[0] if len(d_x) == 1 else d_x[0] + d_x[1]
+            if input_mask is not None:
+                d_h = d_h * input_mask
         if tape.tokens is not None:
             real = slice(None) if rows.real is None else rows.real[:, :, 0]
             W_e = plan.tensors["embedding"]["W_e"]
@@ -238,8 +239,8 @@ class NumpyEngine(Engine[NumpyPlan]):
 
     def step(self, plan: NumpyPlan, x: FloatArray, state: State) -> tuple[FloatArray, dict[str, FloatArray]]:
         if plan.specification.vocabulary_size is not None:
-            x = embedding.forward(plan.tensors["embedding"]["W_e"], x[:, 0])
-        next_state = {}
+            x = embedding.forward(plan.tensors["embedding"]["W_e"], x[:, 0])  # type: ignore[arg-type]
+        next_state: dict[str, FloatArray] = {}
         for stages in plan.levels:
             for _, cell, p, names, options, _ in stages:
                 after = cell.step(p, x, tuple([state[name] for name in names]), **options)
@@ -311,7 +312,9 @@ def _state_mask(direction: Direction, dropout: Dropout, dtype: np.dtype[np.float
     if not layer.recurrent_dropout:
         return None
     kind = masks.RECURRENT_REVERSE if direction.reverse else masks.RECURRENT
-    return masks.mask(dropout, direction.level, kind, EVERY_STEP, layer.hidden_size, layer.recurrent_dropout, dtype)[0]
+    units, probability = layer.hidden_size, layer.recurrent_dropout
+    same: FloatArray = masks.mask(dropout, direction.level, kind, EVERY_STEP, units, probability, dtype)[0]
+    return same
 
 
 EVERY_STEP = np.zeros((1, 1), np.int64)

@@ -12,7 +12,12 @@ import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
 
-__all__ = ["ACTIVATIONS", "Activation", "linear", "relu", "sigmoid", "softmax"]
+__all__ = ["ACTIVATIONS", "Activation", "linear", "relu", "sigmoid", "softmax", "tanh"]
+
+
+def tanh(a: FloatArray, out: FloatArray | None = None) -> FloatArray:
+    """The hyperbolic tangent."""
+    return np.tanh(a, out)
 
 
 def sigmoid(a: FloatArray, out: FloatArray | None = None) -> FloatArray:

@@ -52,14 +52,11 @@ class Dropout:
         The key of the run of training, and the epoch.
     sequences : ndarray (N,) of int64
         What each sequence of the batch is called: its number in the training set.
-    first_steps : None or ndarray (N,) of int64
-        The time of each sequence's first step, if it is a part of a longer one; None: 0.
     """
 
     key: int
     epoch: int
     sequences: IndexArray
-    first_steps: IndexArray | None = None
 
 
 def philox(key: tuple[int, int], counter: tuple[Any, Any, Any, Any]) -> tuple[Words, Words, Words, Words]:
@@ -127,7 +124,7 @@ def mask(
     counter = (blocks, steps[:, :, None], dropout.sequences[:, None], 4 * level + kind)
     words = np.stack(np.broadcast_arrays(*philox((dropout.key, dropout.epoch), counter)), axis=-1)  # (T, N, blocks, 4)
     kept = words.reshape(*words.shape[:2], -1)[:, :, :units] >= np.uint64(threshold(probability))
-    return kept * dtype.type(1 / (1 - probability))  # type: ignore[no-any-return]
+    return kept * dtype.type(1 / (1 - probability))
 
 
 def threshold(probability: float) -> int:

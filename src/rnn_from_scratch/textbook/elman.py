@@ -36,6 +36,9 @@ from rnn_from_scratch.textbook.products import (
     flat,
     keep_last,
     over_time,
+    rows_to_see,
+    side_by_side,
+    taken_apart,
     through_time,
 )
 
@@ -74,25 +77,17 @@ def forward(
     room: Room = FRESH,
 ) -> tuple[FloatArray, tuple[FloatArray, ...], Tape]:
     """All steps: x (T, N, D) and h_0 (N, H) give every h (T, N, H), the last h of each row (N, H), and the tape."""
-    T, N, D = x.shape
-    f, H = ACTIVATIONS[activation].value, len(p["b_h"])
-    W_T = np.concatenate([p["W_h"], p["W_x"], p["b_h"][:, None]], axis=1).T  # (H + D + 1, H)
-    rows = room.empty("rows", (T + 1, N, H + D + 1), x.dtype)
-    rows[:T, :, H:-1], rows[:, :, -1] = x, 1
-    h, masked = rows[:, :, :H], None
-    if mask is not None:
-        h, masked = room.empty("h", (T + 1, N, H), x.dtype), h
-        np.multiply(state[0], mask, masked[0])
-    (h[0],) = state
-    seen_next = None if masked is None else masked[1:]
-    for seen, a, h_t, m, masked_t in through_time(active, rows[:T], np.empty((N, H), x.dtype), h[1:], mask, seen_next):
+    f, (h_0,) = ACTIVATIONS[activation].value, state
+    W_T = side_by_side(p).T  # (H + D + 1, H)
+    rows, h, masked = rows_to_see(x, h_0, mask, room)
+    for seen, a, h_t, m, masked_t in through_time(active, rows, np.empty_like(h_0), h[1:], mask, masked):
         f(seen.dot(W_T, a), h_t)
         if m is not None:
             np.multiply(h_t, m, masked_t)
     keep_last(h, active)
     if mask is not None:
-        clear_ended(rows[:T], active)
-    return h[1:], (h[T],), Tape(rows[:T], h[1:], active, mask, activation)
+        clear_ended(rows, active)
+    return h[1:], (h[-1],), Tape(rows, h[1:], active, mask, activation)
 
 
 def backward(
@@ -100,7 +95,7 @@ def backward(
 ) -> tuple[dict[str, FloatArray], FloatArray, tuple[FloatArray, ...]]:
     """All steps in reverse: d_h (T, N, H) by every h and d_h_T (N, H) by the last give d_p, d_x (T, N, D), d_h_0 (N, H)."""
     seen, h, active, mask, activation = tape
-    W_h, H = p["W_h"], h.shape[2]
+    W_h = p["W_h"]
     d_a = ACTIVATIONS[activation].slope(h)  # (T, N, H): the slopes, which the loop turns into gradients
     d_h_next = d_state[0].copy()  # by the state that step t hands on; a row joins when its sequence ends
     for d_a_t, d_h_t, d_next, m in back_through_time(active, d_a, d_h, d_h_next, mask):
@@ -110,6 +105,5 @@ def backward(
         if m is not None:
             d_next *= m
     clear_ended(d_a, active)
-    d_W = over_time(d_a, seen)  # (H, H + D + 1)
-    d_p = {"W_h": d_W[:, :H], "W_x": d_W[:, H:-1], "b_h": d_W[:, -1]}
+    d_p = taken_apart(over_time(d_a, seen), len(W_h))
     return d_p, flat(d_a).dot(p["W_x"]).reshape(*d_a.shape[:2], -1), (d_h_next,)

@@ -56,7 +56,7 @@ class Tape(NamedTuple):
 
     x: FloatArray  # (T, N, D)
     h: FloatArray  # (T + 1, N, H): h[t] is the state before step t
-    gates: FloatArray  # (T, 3, N, H): r, z, n; each lies in memory by itself, as (3, T, N, H)
+    gates: FloatArray  # (T, 3, N, H): r, z, n
     past: FloatArray  # (T, N, H): q with the reset after the product, s with the reset before
     active: Sequence[int]
     mask: FloatArray | None  # (N, H)
@@ -133,7 +133,7 @@ def forward(
     T, N, _ = x.shape
     H = p["W_h"].shape[1]
     advance = ADVANCE[reset]
-    gates = room.empty("gates", (3, T, N, H), x.dtype).swapaxes(0, 1)  # (T, 3, N, H)
+    gates = room.empty("gates", (T, 3, N, H), x.dtype)
     project_gates(
         x, _by_gate(p["W_x"]), _by_gate(p["b_h"]), out=gates
     )  # what the inputs contribute; the loop turns it into gates
@@ -146,6 +146,7 @@ def forward(
         advance(p, a, seen, h_before, h_t, past_t, from_h[:, : len(seen)])
     keep_last(h, active)
     clear_ended(past, active)
+    clear_ended(gates, active)
     return h[1:], (h[-1],), Tape(x, h, gates, past, active, mask, reset)
 
 
@@ -172,13 +173,13 @@ def backward(
 
 
 def _factors(tape: Tape, room: Room) -> FloatArray:
-    """What d_h is multiplied with for d_a_n, d_a_r, d_a_z and d_q, for all steps at once: (4, T, N, H).
+    """What d_h is multiplied with for d_a_n, d_a_r, d_a_z and d_q, for all steps at once: (T, 4, N, H).
 
     With the reset before the product, the second and last are what d_s is multiplied with for d_a_r and d_h.
     """
     r, z, n = tape.gates.swapaxes(0, 1)
-    by = room.empty("factors", (4, *r.shape), r.dtype)
-    by_n, by_r, by_z, by_past = by
+    by = room.empty("factors", (len(r), 4, *r.shape[1:]), r.dtype)
+    by_n, by_r, by_z, by_past = by.swapaxes(0, 1)
     np.multiply(n, n, by_n)
     np.subtract(1.0, by_n, by_n)
     np.subtract(1.0, z, by_past)  # by_past holds 1 − z, and then z (1 − z), for a while
@@ -199,7 +200,7 @@ def _factors(tape: Tape, room: Room) -> FloatArray:
 def _backward_after(p: Tensors, tape: Tape, d_h: FloatArray, d_h_next: FloatArray, room: Room) -> FloatArray:
     """d_a_n, d_a_r, d_a_z, d_q (T, N, 4·H); leaves d_h_0 in d_h_next."""
     T, N, H = tape.past.shape
-    by, z = _factors(tape, room).swapaxes(0, 1), tape.gates[:, 1]
+    by, z = _factors(tape, room), tape.gates[:, 1]
     d_all = room.empty("d_all", (T, N, 4, H), z.dtype)
     rows, buffer = d_all.reshape(T, N, 4 * H), np.empty_like(d_h_next)
     for d_h_t, d_next, by_t, d_t, seen_by_W_h, z_t, from_W_h, m in back_through_time(
@@ -219,54 +220,22 @@ def _backward_before(p: Tensors, tape: Tape, d_h: FloatArray, d_h_next: FloatArr
     """d_a_n, d_a_r, d_a_z (T, N, 3·H); leaves d_h_0 in d_h_next."""
     T, N, H = tape.past.shape
     W_hr_hz, W_hn = p["W_h"][: 2 * H], p["W_h"][2 * H :]
-    by_n, by_r, by_z, r = _factors(tape, room)
+    by_n, by_r, by_z, r = _factors(tape, room).swapaxes(0, 1)
     rows = room.empty("d_all", (T, N, 3 * H), r.dtype)
-    d_n, d_r, d_z = (rows[:, :, k * H : (k + 1) * H] for k in range(3))
-    d_s, buffer = np.empty_like(d_h_next), np.empty_like(d_h_next)
-    for (
-        d_h_t,
-        d_next,
-        by_n_t,
-        by_z_t,
-        by_r_t,
-        r_t,
-        z_t,
-        d_n_t,
-        d_z_t,
-        d_r_t,
-        d_r_z,
-        d_s_t,
-        from_W_h,
-        m,
-    ) in back_through_time(
-        tape.active,
-        d_h,
-        d_h_next,
-        by_n,
-        by_z,
-        by_r,
-        r,
-        tape.gates[:, 1],
-        d_n,
-        d_z,
-        d_r,
-        rows[:, :, H:],
-        d_s,
-        buffer,
-        tape.mask,
-    ):
-        d_next += d_h_t
-        np.multiply(d_next, by_n_t, d_n_t)
-        np.multiply(d_next, by_z_t, d_z_t)
-        d_n_t.dot(W_hn, d_s_t)
-        np.multiply(d_s_t, by_r_t, d_r_t)
-        d_r_z.dot(W_hr_hz, from_W_h)
-        d_s_t *= r_t
-        from_W_h += d_s_t
-        if m is not None:
-            from_W_h *= m
-        d_next *= z_t
-        d_next += from_W_h
+    for t in range(T - 1, -1, -1):
+        n = tape.active[t]
+        d_next, d_a = d_h_next[:n], rows[t, :n]
+        d_next += d_h[t, :n]
+        np.multiply(d_next, by_n[t, :n], d_a[:, :H])
+        np.multiply(d_next, by_z[t, :n], d_a[:, 2 * H :])
+        d_s = d_a[:, :H].dot(W_hn)
+        np.multiply(d_s, by_r[t, :n], d_a[:, H : 2 * H])
+        d_s *= r[t, :n]
+        d_s += d_a[:, H:].dot(W_hr_hz)
+        if tape.mask is not None:
+            d_s *= tape.mask[:n]
+        d_next *= tape.gates[t, 1, :n]
+        d_next += d_s
     return rows
 
 

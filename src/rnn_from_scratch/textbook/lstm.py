@@ -41,9 +41,10 @@ from rnn_from_scratch.textbook.products import (
     flat,
     keep_last,
     over_time,
-    project_gates,
+    rows_to_see,
+    side_by_side,
+    taken_apart,
     through_time,
-    total,
 )
 
 __all__ = ["Tape", "backward", "forward", "step"]
@@ -56,11 +57,10 @@ SIGMOIDS_FIRST = np.array([0, 1, 3, 2])
 class Tape(NamedTuple):
     """What backward needs of forward."""
 
-    x: FloatArray  # (T, N, D)
-    h: FloatArray  # (T + 1, N, H): h[t] is the state before step t, and so c[t]
-    c: FloatArray  # (T + 1, N, H)
+    seen: FloatArray  # (T, N, H + D + 1): [m ⊙ h_{t-1}, x_t, 1], what the weights see at each step
+    c: FloatArray  # (T + 1, N, H): c[t] is the memory before step t
     tanh_c: FloatArray  # (T, N, H): of the memory after step t
-    gates: FloatArray  # (T, 4, N, H): i, f, o, g; each lies in memory by itself, as (4, T, N, H)
+    gates: FloatArray  # (T, 4, N, H): i, f, o, g
     active: Sequence[int]
     mask: FloatArray | None  # (N, H)
 
@@ -74,11 +74,6 @@ def _advance(a: FloatArray, c_before: FloatArray, h: FloatArray, c: FloatArray, 
     c += np.multiply(i, g, tanh_c)
     np.tanh(c, tanh_c)
     np.multiply(o, tanh_c, h)
-
-
-def _by_gate(W: FloatArray) -> FloatArray:
-    """Weights (4·H, L) of a product, or biases (4·H,), as one matrix for each gate, in the order i, f, o, g: (4, H, L)."""
-    return W.reshape(4, len(W) // 4, -1)[SIGMOIDS_FIRST]
 
 
 def step(p: Tensors, x: FloatArray, state: tuple[FloatArray, ...]) -> tuple[FloatArray, ...]:
@@ -105,89 +100,81 @@ def forward(
     room: Room = FRESH,
 ) -> tuple[FloatArray, tuple[FloatArray, ...], Tape]:
     """All steps: x (T, N, D), h_0 and c_0 (N, H) give every h (T, N, H), each row's last h and c, and the tape."""
-    T, N, _ = x.shape
-    H = p["W_h"].shape[1]
-    W_h_T = _by_gate(p["W_h"]).swapaxes(1, 2)
-    gates = room.empty("gates", (4, T, N, H), x.dtype).swapaxes(0, 1)  # (T, 4, N, H)
-    project_gates(
-        x, _by_gate(p["W_x"]), _by_gate(p["b_h"]), out=gates
-    )  # what the inputs contribute; the loop turns it into gates
-    h, c = (room.empty(name, (T + 1, N, H), x.dtype) for name in "hc")
+    (T, N, _), (h_0, c_0) = x.shape, state
+    H = h_0.shape[1]
+    W_T = side_by_side(p).reshape(4, H, -1)[SIGMOIDS_FIRST].swapaxes(1, 2)  # (4, H + D + 1, H): each gate by itself
+    rows, h, masked = rows_to_see(x, h_0, mask, room)
+    gates = room.empty("gates", (T, 4, N, H), x.dtype)
+    c = room.empty("c", (T + 1, N, H), x.dtype)
     tanh_c = room.empty("tanh_c", (T, N, H), x.dtype)
-    from_h = room.empty("from_h", (4, N, H), x.dtype)
-    h[0], c[0] = state
-    for a, h_before, h_t, c_before, c_t, tanh_c_t, m in through_time(
-        active, gates, h[:-1], h[1:], c[:-1], c[1:], tanh_c, mask
+    c[0] = c_0
+    for seen, a, h_t, c_before, c_t, tanh_c_t, m, masked_t in through_time(
+        active, rows, gates, h[1:], c[:-1], c[1:], tanh_c, mask, masked
     ):
-        seen = h_before if m is None else h_before * m
-        a += np.matmul(seen, W_h_T, out=from_h[:, : len(seen)])
-        _advance(a, c_before, h_t, c_t, tanh_c_t)
+        _advance(np.matmul(seen, W_T, out=a), c_before, h_t, c_t, tanh_c_t)
+        if m is not None:
+            np.multiply(h_t, m, masked_t)
     keep_last(h, active)
     keep_last(c, active)
+    clear_ended(gates, active)
     clear_ended(tanh_c, active)
-    return h[1:], (h[-1], c[-1]), Tape(x, h, c, tanh_c, gates, active, mask)
+    if mask is not None:
+        clear_ended(rows, active)
+    return h[1:], (h[-1], c[-1]), Tape(rows, c, tanh_c, gates, active, mask)
 
 
 def backward(
     p: Tensors, tape: Tape, d_h: FloatArray, d_state: tuple[FloatArray, ...], room: Room = FRESH
 ) -> tuple[dict[str, FloatArray], FloatArray, tuple[FloatArray, ...]]:
     """All steps in reverse: d_h (T, N, H), d_h_T and d_c_T (N, H) give d_p, d_x (T, N, D), and d_h_0, d_c_0."""
-    x, h, c, tanh_c, gates, active, mask = tape
+    seen, c, tanh_c, gates, active, mask = tape
     T, N, H = tanh_c.shape
-    by_i_f, by_o, by_g, from_h_to_c = _factors(tape, room)
-    d_a = room.empty("d_a", (T, N, 4, H), x.dtype)
-    d_gates = d_a.swapaxes(1, 2)  # (T, 4, N, H)
+    by, from_h_to_c = _factors(tape, room)
+    d_a = room.empty("d_a", (T, N, 4, H), c.dtype)
+    rows, W_h = d_a.reshape(T, N, 4 * H), p["W_h"]
     d_h_next, d_c_next = (d.copy() for d in d_state)  # a row joins when its sequence ends
-    W_h = p["W_h"]
-    known = (by_i_f, by_g, by_o, from_h_to_c, gates[:, 1], d_h)
-    wanted = (d_gates[:, :2], d_gates[:, 2], d_gates[:, 3], d_a.reshape(T, N, 4 * H))
-    carried = (d_h_next, d_c_next, np.empty_like(d_h_next), mask)
-    for (
-        by_i_f_t,
-        by_g_t,
-        by_o_t,
-        from_h_to_c_t,
-        f,
-        d_h_t,
-        d_i_f,
-        d_g,
-        d_o,
-        d_a_t,
-        d_next,
-        d_c,
-        spare,
-        m,
-    ) in back_through_time(active, *known, *wanted, *carried):
+    for by_t, by_tanh, f, d_h_t, d_gates, d_a_t, d_next, d_c, spare, m in back_through_time(
+        active,
+        by,
+        from_h_to_c,
+        gates[:, 1],
+        d_h,
+        d_a.swapaxes(1, 2),
+        rows,
+        d_h_next,
+        d_c_next,
+        np.empty_like(d_h_next),
+        mask,
+    ):
         d_next += d_h_t
-        d_c += np.multiply(d_next, from_h_to_c_t, spare)
-        np.multiply(d_c, by_i_f_t, d_i_f)
-        np.multiply(d_c, by_g_t, d_g)
-        np.multiply(d_next, by_o_t, d_o)
+        d_c += np.multiply(d_next, by_tanh, spare)
+        np.multiply(d_c, by_t[:2], d_gates[:2])  # i, f
+        np.multiply(d_c, by_t[3], d_gates[2])  # g
+        np.multiply(d_next, by_t[2], d_gates[3])  # o
         d_a_t.dot(W_h, d_next)
         if m is not None:
             d_next *= m
         d_c *= f
-    rows = d_a.reshape(T, N, 4 * H)
     clear_ended(rows, active)
-    seen = h[:-1] if mask is None else h[:-1] * mask
-    d_p = {"W_x": over_time(rows, x), "W_h": over_time(rows, seen), "b_h": total(rows)}
-    return d_p, flat(rows).dot(p["W_x"]).reshape(x.shape), (d_h_next, d_c_next)
+    d_p = taken_apart(over_time(rows, seen), H)
+    return d_p, flat(rows).dot(p["W_x"]).reshape(T, N, -1), (d_h_next, d_c_next)
 
 
-def _factors(tape: Tape, room: Room) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """For all steps at once, so that the loop only has to multiply: what d_c is multiplied with for d_a_i and d_a_f
-    (T, 2, N, H), what d_h is for d_a_o, what d_c is for d_a_g, and what d_h is on its way to d_c (T, N, H)."""
-    gates = tape.gates.swapaxes(0, 1)
-    i, _, o, g = gates
-    factors, from_h_to_c = room.empty("factors", gates.shape, i.dtype), room.empty("from_h_to_c", i.shape, i.dtype)
-    np.multiply(gates[:3], gates[:3], factors[:3])
-    np.subtract(gates[:3], factors[:3], factors[:3])  # slopes of σ: s − s²
-    by_i, by_f, by_o, by_g = factors
+def _factors(tape: Tape, room: Room) -> tuple[FloatArray, FloatArray]:
+    """For all steps at once, so that the loop only has to multiply: what d_c (for o: d_h) is multiplied with for the
+    gradients by the gates, in the order i, f, o, g (T, 4, N, H), and what d_h is on its way to d_c (T, N, H)."""
+    gates, c, tanh_c = tape.gates, tape.c, tape.tanh_c
+    factors = room.empty("factors", gates.shape, gates.dtype)
+    from_h_to_c = room.empty("from_h_to_c", tanh_c.shape, gates.dtype)
+    np.multiply(gates[:, :3], gates[:, :3], factors[:, :3])
+    np.subtract(gates[:, :3], factors[:, :3], factors[:, :3])  # slopes of σ: s − s²
+    i, _, o, g = gates.swapaxes(0, 1)
+    by_i, by_f, by_o, by_g = factors.swapaxes(0, 1)
     by_i *= g
-    by_f *= tape.c[:-1]
-    by_o *= tape.tanh_c
-    for values, slope, factor in ((g, by_g, i), (tape.tanh_c, from_h_to_c, o)):
+    by_f *= c[:-1]
+    by_o *= tanh_c
+    for values, slope, factor in ((g, by_g, i), (tanh_c, from_h_to_c, o)):
         np.multiply(values, values, slope)
         np.subtract(1.0, slope, slope)  # slopes of tanh: 1 − t²
         slope *= factor
-    return factors[:2].swapaxes(0, 1), by_o, by_g, from_h_to_c
+    return factors, from_h_to_c

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnn_from_scratch.alphabet import FloatArray
+from rnn_from_scratch.alphabet import FloatArray, Tensors
 
 __all__ = [
     "FRESH",
@@ -19,6 +19,9 @@ __all__ = [
     "keep_last",
     "over_time",
     "project_gates",
+    "rows_to_see",
+    "side_by_side",
+    "taken_apart",
     "through_time",
     "total",
 ]
@@ -99,10 +102,10 @@ def keep_last(states: FloatArray, active: Sequence[int]) -> None:
 
 
 def clear_ended(values: FloatArray, active: Sequence[int]) -> None:
-    """Zeros in values (T, N, K) where a sequence has ended."""
-    if active[-1] < values.shape[1]:
+    """Zeros in values (T, …, N, K) where a sequence has ended."""
+    if active[-1] < values.shape[-2]:
         for rows, n in zip(values, active, strict=True):
-            rows[n:] = 0
+            rows[..., n:, :] = 0
 
 
 def flat(values: FloatArray) -> FloatArray:
@@ -111,17 +114,54 @@ def flat(values: FloatArray) -> FloatArray:
 
 
 def project_gates(x: FloatArray, W_x: FloatArray, b_h: FloatArray, out: FloatArray) -> FloatArray:
-    """W_x x_t + b_h, what the inputs contribute, for all steps at once and G gates, each by itself: x (T, N, D), W_x (G, H, D), b_h (G, H, 1), out (T, G, N, H) that lies in memory as (G, T, N, H)."""
-    T, G, N, H = out.shape
-    a = out.swapaxes(0, 1).reshape(G, T * N, H)  # the same memory
-    np.matmul(flat(x), W_x.swapaxes(1, 2), out=a)
-    a += b_h.swapaxes(1, 2)
+    """W_x x_t + b_h for G gates, each by itself: x (T, N, D), W_x (G, H, D) and b_h (G, H, 1) give out (T, G, N, H)."""
+    np.matmul(x[:, None], W_x.swapaxes(1, 2), out=out)
+    out += b_h.swapaxes(1, 2)
     return out
+
+
+def side_by_side(p: Tensors) -> FloatArray:
+    """[W_h, W_x, b_h] (G·H, H + D + 1), whose product with [h_{t-1}, x_t, 1] is the whole pre-activation of step t."""
+    return np.concatenate([p["W_h"], p["W_x"], p["b_h"][:, None]], axis=1)
+
+
+def taken_apart(d_W: FloatArray, H: int) -> dict[str, FloatArray]:
+    """The gradient of `side_by_side` as those of its parts."""
+    return {"W_h": d_W[:, :H], "W_x": d_W[:, H:-1], "b_h": d_W[:, -1]}
+
+
+def rows_to_see(
+    x: FloatArray, state: FloatArray, mask: FloatArray | None, room: Room
+) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+    """Room for what the weights see at each step, for every h, and for m ⊙ h where there is a mask.
+
+    Returns
+    -------
+    seen : ndarray (T, N, H + D + 1)
+        [m ⊙ h_{t-1}, x_t, 1]: x and 1 are there, of the states only the first.
+    h : ndarray (T + 1, N, H)
+        h[t] is the state before step t, and so far only the first is there. Without a mask this is a part of `seen`, so that
+        a state is where the next step looks for it.
+    masked : None or ndarray (T, N, H)
+        Where the next step looks for m ⊙ h_t.
+    """
+    (T, N, D), H = x.shape, state.shape[1]
+    rows = room.empty("rows", (T + 1, N, H + D + 1), x.dtype)
+    rows[:T, :, H:-1], rows[:, :, -1] = x, 1
+    states = rows[:, :, :H]
+    if mask is None:
+        states[0] = state
+        return rows[:T], states, None
+    h = room.empty("h", (T + 1, N, H), x.dtype)
+    h[0] = state
+    np.multiply(state, mask, states[0])
+    return rows[:T], h, states[1:]
 
 
 def over_time(d_a: FloatArray, seen: FloatArray) -> FloatArray:
     """d_a (T, N, K) and what its weights saw (T, N, L) give Σ_t d_a_t seen_tᵀ (K, L), summed over the batch as well."""
-    return np.matmul(flat(d_a).T, flat(seen))  # where d_a is a part of rows, np.dot would copy it
+    product: FloatArray = np.matmul(flat(d_a).T, flat(seen))  # np.dot would copy a d_a that is a part of longer rows
+    return product
 
 
 def total(d_a: FloatArray) -> FloatArray:
