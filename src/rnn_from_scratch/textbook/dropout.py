@@ -52,11 +52,14 @@ class Dropout:
         The key of the run of training, and the epoch.
     sequences : ndarray (N,) of int64
         What each sequence of the batch is called: its number in the training set.
+    first_steps : None or ndarray (N,) of int64
+        The time of each sequence's first step, if it is a part of a longer one; None: 0.
     """
 
     key: int
     epoch: int
     sequences: IndexArray
+    first_steps: IndexArray | None = None
 
 
 def philox(key: tuple[int, int], counter: tuple[Any, Any, Any, Any]) -> tuple[Words, Words, Words, Words]:
