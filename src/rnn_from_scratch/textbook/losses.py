@@ -127,7 +127,8 @@ def loss_and_gradient(
         share = 1.0 / (len(a) * terms)
         d_a *= share
         return share * float(np.add.reduce(elements, axis=None, dtype=np.float64)), d_a
-    shares = weights / np.add.reduce(weights, dtype=np.float64)  # (M,), in float64
+    wide = weights.astype(np.float64, copy=False)
+    shares = wide / np.add.reduce(wide)  # (M,)
     shares /= terms
     d_a *= shares.astype(a.dtype, copy=False)[:, None]
     per_row = elements[:, 0] if elements.shape[1] == 1 else elements.sum(axis=1, dtype=np.float64)
