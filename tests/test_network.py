@@ -156,7 +156,7 @@ BAD_DATA: list[tuple[dict[str, Any], str]] = [
     (dict(optimizer="adagrad"), "optimizer of Network.fit must be one of 'sgd', 'rmsprop', 'adam', 'adamw'. Got 'adagrad'."),
     (dict(clip=-1), "clip of Network.fit must be a finite number > 0. Got -1."),
     (dict(shuffle="yes"), "shuffle of Network.fit must be True or False. Got 'yes'."),
-    (dict(on_epoch=3), "callbacks of Network.fit must be callables (epoch, history). Got 3."),
+    (dict(callbacks=3), "callbacks of Network.fit must be callables (epoch, history). Got 3."),
 ]  # fmt: skip
 
 

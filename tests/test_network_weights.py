@@ -214,7 +214,7 @@ def test_the_penalty_is_part_of_loss_gradient_and_training(engine: str) -> None:
         ),
         ({"readout"}, {"readout.W_y", "readout.b_y"}),
     ],
-    ids=repr,
+    ids=["tensor", "places", "tuple", "set"],
 )
 @pytest.mark.parametrize("optimizer", [SGD(), Adam()], ids=lambda o: o.kind)
 def test_frozen_tensors_stay_and_all_others_move(engine: str, frozen: Any, expected: set[str], optimizer: Any) -> None:

@@ -180,7 +180,7 @@ class NetworkTraining(NetworkBase):
 
         Examples
         --------
-        >>> from rnn_from_scratch import Elman
+        >>> from rnn_from_scratch import Elman, Network
         >>> network = Network(1, [Elman(2, activation="linear")], 1, random_state=0)
         >>> with network.edit_parameters() as p:
         ...     p["readout.W_y"][:] = 0

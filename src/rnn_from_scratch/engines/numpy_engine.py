@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import BoolArray, FloatArray, IndexArray, State, Tensors
 from rnn_from_scratch.engines.base import (
@@ -30,6 +31,8 @@ from rnn_from_scratch.textbook.dropout import Dropout
 from rnn_from_scratch.textbook.products import FRESH, Room, Workspace
 
 __all__ = ["NumpyEngine", "NumpyPlan"]
+
+Numbers = TypeVar("Numbers", bound=np.number[Any])
 
 CELLS: dict[str, Any] = {"elman": elman, "gru": gru, "lstm": lstm}
 
@@ -107,7 +110,7 @@ class Rows(NamedTuple):
     real: BoolArray | None  # (T, N, 1): True at real steps, or None where all are real
     mirrored: IndexArray | None  # (T, N): the time of each step of a reverse direction, where there is one
 
-    def sort(self, values: FloatArray) -> FloatArray:
+    def sort(self, values: npt.NDArray[Numbers]) -> npt.NDArray[Numbers]:
         """(N, …) in the order of the batch, sorted."""
         return values if self.order is None else values[self.order]
 
