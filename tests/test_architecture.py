@@ -15,19 +15,21 @@ NAME = "rnn_from_scratch"
 FLOORS: list[set[str]] = [
     {"_version", "alphabet", "datasets"},
     {"validation"},
-    {"layers", "sequences", "clipping", "optimizers"},
-    {"specification"},
+    {"file_format"},
+    {"layers", "sequences", "clipping", "optimizers", "atomic_file", "npy_format", "stored_zip", "generator_state"},
+    {"specification", "archive"},
     {"parameters", "states", "weights"},
-    {"initializers", "training_set"},
+    {"initializers", "training_set", "model_files"},
     {"textbook"},
     {"engines"},
     {"training"},
     {"configuration", "summary", "by_hand", "generation"},
     {"network_base"},
     {"network"},
-    {"gradient_check", "live_tensors"},
+    {"gradient_check", "live_tensors", "scratch_functions"},
     {"explain"},
     {"scratch", "forecasting"},
+    {"persistence"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -44,7 +46,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"losses"},
     ],
     "engines": [{"base"}, {"numpy_engine", "native_engine"}, {"select"}],
-    "training": [{"history"}, {"loop"}],
+    "training": [{"history", "checkpoint"}, {"loop"}],
 }
 
 
