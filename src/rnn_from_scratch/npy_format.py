@@ -95,8 +95,8 @@ def parse_header(start: bytes, size: int) -> tuple[str, tuple[int, ...], int]:
     claimed = math.prod(shape) * np.dtype(DTYPES[word]).itemsize
     if claimed != size - begin:
         raise FileFormatError(f"an array claims to be {shape} of {word!r}, {claimed} bytes. There are {size - begin}.")
-    if math.prod(dimension for dimension in shape if dimension) > 2**60:  # an empty array, but too large for NumPy
-        raise FileFormatError(f"an array claims to be {shape}.")
+    if not claimed and math.prod(dimension for dimension in shape if dimension) > 2**60:
+        raise FileFormatError(f"an array claims to be {shape}.")  # empty, and yet too large for NumPy
     return word, shape, begin
 
 
