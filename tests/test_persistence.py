@@ -41,7 +41,10 @@ def test_every_architecture_comes_back(
     case = random_network(architecture, readout="mean", output=("softmax", "ce"))
     saved = Network.from_specification(case.specification, dtype=dtype, random_state=1, engine=engine_saving)
     saved.save(tmp_path / "model.npz")
-    for found in (Network.load(tmp_path / "model.npz", engine=engine), load(str(tmp_path / "model.npz"), engine=engine)):
+    for found in (
+        Network.load(tmp_path / "model.npz", engine=engine),
+        load(str(tmp_path / "model.npz"), engine=engine),
+    ):
         assert type(found) is Network
         assert found.engine == engine
         assert found.dtype == np.dtype(dtype)
@@ -97,7 +100,10 @@ def test_numpy_alone_can_take_a_model_apart(tmp_path: Path) -> None:
     """As docs/files.md describes it."""
     network = random_network("lstm both learned" if "lstm both learned" in ARCHITECTURES else "lstm")
     network.save(tmp_path / "model.npz")
-    vector, words = np.load(tmp_path / "model.npz")["parameters"], json.loads(members_of(tmp_path / "model.npz")["words.json"])
+    vector, words = (
+        np.load(tmp_path / "model.npz")["parameters"],
+        json.loads(members_of(tmp_path / "model.npz")["words.json"]),
+    )
     position = 0
     for name, shape in words["tensors"]:
         size = int(np.prod(shape))
@@ -125,7 +131,7 @@ def test_a_callable_loss_is_refused_before_anything_is_touched(tmp_path: Path) -
 @pytest.mark.parametrize("path", [3, None, b"model.npz", ["model.npz"]])
 def test_paths_are_str_or_pathlike(path: Any) -> None:
     for call in (random_network().save, Network.load, RNNScratch.load, trained_scratch().save, load):
-        with pytest.raises(TypeError, match="must be a str or os.PathLike"):
+        with pytest.raises(TypeError, match=r"must be a str or os.PathLike"):
             call(path)
 
 
@@ -192,7 +198,10 @@ def test_scratch_with_a_broken_weight_is_not_saved(tmp_path: Path) -> None:
         (lambda words, _: words["own_words"].pop("learning_rate"), "its own words"),
         (lambda words, _: words.update(own_words=[]), "'own_words' must be a mapping"),
         (lambda words, _: words["specification"].update(readout="last"), "one plain Elman layer"),
-        (lambda words, _: words["specification"].update(loss="mae", output_activation="linear"), "one plain Elman layer"),
+        (
+            lambda words, _: words["specification"].update(loss="mae", output_activation="linear"),
+            "one plain Elman layer",
+        ),
         (lambda words, arrays: arrays.update(parameters=arrays["parameters"].astype(np.float32)), "in float64"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -215,7 +224,7 @@ def test_a_file_of_another_kind_says_what_it_is(tmp_path: Path) -> None:
         RNNScratch.load(tmp_path / "network.npz")
     with pytest.raises(FileFormatError, match=r"scratch.npz.*kind RNNScratch, not Network; RNNScratch.load reads it"):
         Network.load(tmp_path / "scratch.npz")
-    with pytest.raises(FileFormatError, match="must hold a rnn-from-scratch model. Got 'rnn-from-scratch checkpoint'"):
+    with pytest.raises(FileFormatError, match=r"must hold a rnn-from-scratch model. Got 'rnn-from-scratch checkpoint'"):
         load(HERE / f"{CHECKPOINT}.npz")
 
 

@@ -24,7 +24,10 @@ NETWORKS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
         (3, [Elman(4, "relu")], 2),
         {"readout": "mean", "output_activation": "softmax", "loss": "ce", "dtype": "float64"},
     ),
-    "gru_after_learned": ((3, [GRU(4, learned_state=True)], 1), {"dtype": "float64", "loss": "huber", "huber_delta": 0.5}),
+    "gru_after_learned": (
+        (3, [GRU(4, learned_state=True)], 1),
+        {"dtype": "float64", "loss": "huber", "huber_delta": 0.5},
+    ),
     "gru_before_tokens": (
         (3, [GRU(4, reset="before"), Elman(3, "sigmoid")], 5),
         {"readout": "last", "vocabulary_size": 5, "output_activation": "softmax", "loss": "ce", "dtype": "float32"},
