@@ -61,7 +61,7 @@ def write_archive(path: str, words: Mapping[str, Any], arrays: Mapping[str, npt.
         The file, under exactly this name.
     words : mapping
         What JSON can say, with lists (no tuples) and str for all names; also floats that are not finite, as ``NaN`` and
-        ``Infinity``. Comes back equal.
+        ``Infinity``. Comes back equal, NaN as some NaN.
     arrays : mapping of str to ndarray
         float32, float64, int64, uint64 or bool, of any shape and byte order. Comes back bit for bit.
 

@@ -1,6 +1,6 @@
 """Checkpoints: everything that a training run needs to go on as if it had never stopped, in one file.
 
-A checkpoint gives back what was put in, bit for bit: parameters, the optimiser's memory, the state of the random generator,
+A checkpoint gives back what was put in: parameters, the optimiser's memory, the state of the random generator,
 the history, and whatever words and arrays the loop wants to keep. It knows nothing of training itself.
 """
 
@@ -47,7 +47,8 @@ class Checkpoint:
     generator_state : dict
         From `generator_words`.
     history : mapping of str to list
-        Lists of float come back bit for bit, NaN and infinities included; so do ints, str, None and bool.
+        Lists of nothing but floats come back bit for bit, NaN and infinities included. In other lists there may be str, None
+        and bool too; a NaN among them comes back as a NaN, without its sign and payload.
     ran_on : dict
         Engine, instruction set, threads, versions: what has to be the same for the same bits; see `differences`.
     words : dict
