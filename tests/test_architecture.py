@@ -15,10 +15,11 @@ NAME = "rnn_from_scratch"
 FLOORS: list[set[str]] = [
     {"_version", "alphabet", "datasets"},
     {"validation"},
-    {"layers", "sequences", "clipping", "optimizers", "metrics"},
-    {"specification"},
+    {"file_format"},
+    {"layers", "sequences", "clipping", "optimizers", "metrics", "atomic_file", "npy_format", "stored_zip", "generator_state"},
+    {"specification", "archive"},
     {"parameters", "states", "weights"},
-    {"initializers"},
+    {"initializers", "model_files"},
     {"textbook"},
     {"engines"},
     {"training"},
@@ -26,9 +27,10 @@ FLOORS: list[set[str]] = [
     {"network_base"},
     {"network_training"},
     {"network"},
-    {"gradient_check", "live_tensors"},
+    {"gradient_check", "live_tensors", "scratch_functions"},
     {"explain"},
     {"scratch", "forecasting"},
+    {"persistence"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -45,7 +47,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"losses"},
     ],
     "engines": [{"base"}, {"numpy_engine", "native_engine"}, {"select"}],
-    "training": [{"history", "schedules"}, {"stopping", "epochs", "evaluation", "progress"}, {"loop"}],
+    "training": [{"history", "schedules", "checkpoint"}, {"stopping", "epochs", "evaluation", "progress"}, {"loop"}],
 }
 
 

@@ -10,11 +10,13 @@ from rnn_from_scratch._version import __version__
 from rnn_from_scratch.clipping import ByValue, GlobalNorm, NoClipping, TensorNorm
 from rnn_from_scratch.configuration import show_config
 from rnn_from_scratch.engines.select import EngineUnavailableError
+from rnn_from_scratch.file_format import FileFormatError
 from rnn_from_scratch.gradient_check import GradientCheck, check_gradients
 from rnn_from_scratch.initializers import ScaledIdentity
 from rnn_from_scratch.layers import GRU, LSTM, Elman
 from rnn_from_scratch.network import Network
 from rnn_from_scratch.optimizers import SGD, Adam, AdamW, RMSprop
+from rnn_from_scratch.persistence import load
 from rnn_from_scratch.scratch import RNNScratch
 from rnn_from_scratch.specification import NetworkSpecification
 from rnn_from_scratch.training.history import History
@@ -29,6 +31,7 @@ __all__ = [
     "ByValue",
     "Elman",
     "EngineUnavailableError",
+    "FileFormatError",
     "GlobalNorm",
     "GradientCheck",
     "History",
@@ -42,5 +45,6 @@ __all__ = [
     "TensorNorm",
     "__version__",
     "check_gradients",
+    "load",
     "show_config",
 ]

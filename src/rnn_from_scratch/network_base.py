@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -13,8 +14,10 @@ import numpy as np
 from rnn_from_scratch.alphabet import FloatArray
 from rnn_from_scratch.engines.base import Plan
 from rnn_from_scratch.engines.select import select_engine
+from rnn_from_scratch.file_format import as_path
 from rnn_from_scratch.initializers import as_recipes, initialize
 from rnn_from_scratch.layers import Layer
+from rnn_from_scratch.model_files import Model, read_model, write_model
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import model_dtype
 from rnn_from_scratch.specification import NetworkSpecification
@@ -212,6 +215,70 @@ class NetworkBase:
         other.specification = replace(self.specification, readout=readout)
         other._plan = None
         return other
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a file, which `load` reads: what it is and its parameters, not where its generator stands.
+
+        The file is replaced as a whole or not at all. A network without a dtype becomes float64 by being saved.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, under exactly this name; ``.npz`` is a good ending, as NumPy can open it.
+
+        Raises
+        ------
+        ValueError
+            If the loss is a callable, which no file can hold; nothing has been touched then.
+        OSError
+            If the system cannot write the file; the old one, if any, is still there.
+
+        Examples
+        --------
+        >>> from rnn_from_scratch import LSTM, Network
+        >>> network = Network(3, [LSTM(8)], 2, random_state=0)
+        >>> network.save("network.npz")
+        >>> X = np.ones((1, 4, 3))
+        >>> bool((Network.load("network.npz").predict(X) == network.predict(X)).all())
+        True
+        """
+        name = as_path(path, "Network.save")
+        self.specification.to_dict()  # refuses a callable before the parameters are made
+        write_model(name, "Network", self.specification, self.parameters, {})
+
+    @classmethod
+    def load(
+        cls: type[NetworkType], path: str | os.PathLike[str], *, random_state: Any = None, engine: str = "auto"
+    ) -> NetworkType:
+        """Read a network that `save` wrote, by this or any earlier version of the library.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        random_state : None, int, SeedSequence, BitGenerator or Generator, default=None
+            Seeds whatever training it further draws: a file does not continue the random numbers of the saved network.
+        engine : {'auto', 'numpy', 'native'}, default='auto'
+
+        Raises
+        ------
+        FileFormatError
+            If the file is damaged, holds something else, or was written by a newer version.
+        OSError
+            If the system cannot read it.
+
+        Examples
+        --------
+        See `save`.
+        """
+        model = read_model(as_path(path, "Network.load"), "Network")
+        return cls.of_model(model, random_state, engine)
+
+    @classmethod
+    def of_model(cls: type[NetworkType], model: Model, random_state: Any, engine: str) -> NetworkType:
+        """The network of a model file; see `load`."""
+        network = cls.from_specification(model.specification, random_state=random_state, engine=engine)
+        network._parameters = model.parameters
+        return network
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_plan": None}  # packed weights are made anew where they are needed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,12 +11,20 @@ import numpy as np
 from rnn_from_scratch.alphabet import FloatArray
 from rnn_from_scratch.clipping import TensorNorm
 from rnn_from_scratch.engines.select import select_engine
+from rnn_from_scratch.file_format import as_path
 from rnn_from_scratch.layers import ACTIVATIONS, Elman
 from rnn_from_scratch.live_tensors import LiveTensors
+from rnn_from_scratch.model_files import Model, read_model, write_model
 from rnn_from_scratch.network import Network
 from rnn_from_scratch.optimizers import SGD
+from rnn_from_scratch.scratch_functions import (
+    ActivationFunctions,
+    constructor_words,
+    items,
+    local_and_global,
+    require_probabilities,
+)
 from rnn_from_scratch.specification import OUTPUT_ACTIVATIONS, require_useful_output
-from rnn_from_scratch.textbook import activations
 from rnn_from_scratch.training.history import History
 from rnn_from_scratch.validation import (
     boolean,
@@ -26,7 +35,6 @@ from rnn_from_scratch.validation import (
     numeric_array,
     positive,
     require_finite,
-    shown,
 )
 
 __all__ = ["RNNScratch"]
@@ -40,7 +48,7 @@ WEIGHTS = {"wx": "layer0.W_x", "wh": "layer0.W_h", "wy": "readout.W_y"}
 BIASES = {"bh": "layer0.b_h", "by": "readout.b_y"}
 
 
-class RNNScratch:
+class RNNScratch(ActivationFunctions):
     """Elman's recurrent network as documented: one sequence in, an output for every step, plain gradient descent.
 
     ::
@@ -236,8 +244,8 @@ class RNNScratch:
         TypeError, ValueError, NonFiniteError
             As in `fit`.
         """
-        sequences = [self._sequence(x, f"X_train[{n}]") for n, x in enumerate(_items(X_train, "X_train"))]
-        vectors = _items(y_train, "y_train")
+        sequences = [self._sequence(x, f"X_train[{n}]") for n, x in enumerate(items(X_train, "X_train"))]
+        vectors = items(y_train, "y_train")
         if len(vectors) != len(sequences):
             raise ValueError(
                 f"y_train must have one label vector for each of {len(sequences)} sequences. Got {len(vectors)}."
@@ -273,33 +281,44 @@ class RNNScratch:
         """The same as `predict`."""
         return self.predict(X)
 
-    @staticmethod
-    def tanh(x: Any) -> FloatArray:
-        """The hyperbolic tangent of an array."""
-        return np.tanh(np.asarray(x, dtype=np.float64))
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a file, which `load` reads: all of it but where its generator stands.
 
-    @staticmethod
-    def sigmoid(x: Any) -> FloatArray:
-        """1 / (1 + e⁻ˣ) of an array."""
-        return activations.sigmoid(np.asarray(x, dtype=np.float64))
+        Raises
+        ------
+        ValueError
+            If a weight is not finite; nothing has been touched then.
+        OSError
+            If the system cannot write the file; the old one, if any, is still there.
 
-    @staticmethod
-    def relu(x: Any) -> FloatArray:
-        """max(x, 0) of an array."""
-        return activations.relu(np.asarray(x, dtype=np.float64))
-
-    @staticmethod
-    def softmax(x: Any) -> FloatArray:
-        """eˣ / Σ eˣ over a vector or a column vector (O, 1); over the last axis of other arrays.
-
-        >>> RNNScratch.softmax([[0.0], [0.0]])
-        array([[0.5],
-               [0.5]])
+        Examples
+        --------
+        >>> model = RNNScratch(2, 3, 1, 0.1, random_state=0)
+        >>> model.save("model.npz")
+        >>> bool((RNNScratch.load("model.npz").weights["wh"] == model.weights["wh"]).all())
+        True
         """
-        array = np.asarray(x, dtype=np.float64)
-        if array.ndim == 2 and array.shape[1] == 1:
-            return activations.softmax(array.T).T
-        return activations.softmax(array)
+        name = as_path(path, "RNNScratch.save")
+        self._refresh()
+        own_words = {"learning_rate": self.learning_rate, "predicts_last_step": self._predicts_last_step}
+        network = self._every_step
+        write_model(name, "RNNScratch", network.specification, network.parameters, own_words)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, random_state: Any = None, engine: str = "auto") -> RNNScratch:
+        """Read a model that `save` wrote; parameters and errors as in `Network.load`."""
+        model = read_model(as_path(path, "RNNScratch.load"), "RNNScratch")
+        return cls.of_model(model, random_state, engine)
+
+    @classmethod
+    def of_model(cls, model: Model, random_state: Any, engine: str) -> RNNScratch:
+        """What a model file holds; see `load`."""
+        loaded = cls(**constructor_words(model), random_state=random_state, engine=engine)
+        with loaded._every_step.edit_parameters() as p:
+            for name, values in model.parameters.views.items():
+                p[name][...] = values
+        loaded._predicts_last_step = model.own_words["predicts_last_step"]
+        return loaded
 
     def mse(self, predictions: Any, labels: Any) -> dict[str, Any]:
         """The squared error of given outputs, averaged over the outputs of each step.
@@ -320,7 +339,7 @@ class RNNScratch:
         {'local': [0.0, 4.0], 'global': 2.0}
         """
         y, t = self._pair(predictions, labels)
-        return _local_and_global(((y - t) ** 2).mean(axis=1))
+        return local_and_global(((y - t) ** 2).mean(axis=1))
 
     def ce(self, predictions: Any, labels: Any) -> dict[str, Any]:
         """The cross-entropy of given outputs: over the classes after softmax, binary otherwise.
@@ -335,12 +354,12 @@ class RNNScratch:
         0.6931
         """
         y, t = self._pair(predictions, labels)
-        _require_probabilities(t, "labels")
+        require_probabilities(t, "labels")
         tiny = np.finfo(np.float64).tiny  # a certain but wrong prediction costs much, not infinitely much
         if self.output_activation == "softmax":
-            return _local_and_global(-(t * np.log(np.maximum(y, tiny))).sum(axis=1))
+            return local_and_global(-(t * np.log(np.maximum(y, tiny))).sum(axis=1))
         terms = t * np.log(np.maximum(y, tiny)) + (1 - t) * np.log(np.maximum(1 - y, tiny))
-        return _local_and_global(-terms.mean(axis=1))
+        return local_and_global(-terms.mean(axis=1))
 
     def _learn(
         self,
@@ -407,7 +426,7 @@ class RNNScratch:
     def _checked_values(self, labels: Any, name: str) -> FloatArray:
         t = finite_float64(labels, name)
         if self.loss == "ce":
-            _require_probabilities(t, name)
+            require_probabilities(t, name)
         return t
 
     def _pair(self, predictions: Any, labels: Any) -> tuple[FloatArray, FloatArray]:
@@ -417,26 +436,6 @@ class RNNScratch:
         if y.ndim != 2 or y.shape[1] != self.num_output or len(y) == 0:
             raise ValueError(f"predictions must be T arrays (O={self.num_output}, 1). Got {y.shape}.")
         return y, self._labels(labels, len(y), "labels")
-
-
-def _require_probabilities(t: FloatArray, name: str) -> None:
-    outside = (t < 0) | (t > 1)
-    if outside.any():
-        raise ValueError(f"{name} must lie in [0, 1] when the loss is 'ce'. Got {t[outside][0]}.")
-
-
-def _items(values: Any, name: str) -> list[Any]:
-    try:
-        items = list(values)
-    except TypeError:
-        raise TypeError(f"{name} must be a list. Got {shown(values)}.") from None
-    if isinstance(values, (str, bytes)) or not items:
-        raise ValueError(f"{name} must be a list of at least one item. Got {shown(values)}.")
-    return items
-
-
-def _local_and_global(local: FloatArray) -> dict[str, Any]:
-    return {"local": [float(loss) for loss in local], "global": float(local.mean())}
 
 
 def _progress(epochs: int) -> Callable[[int, History], None]:
