@@ -54,9 +54,7 @@ def updates_until_solved(name, T, H, budget, seed):
         return history.validation_loss[-1] < GOAL
 
     layer, initializer = NETWORKS[name]
-    network = Network(
-        2, [layer(H)], 1, readout="last", initializer=initializer, dtype="float32", random_state=seed
-    )
+    network = Network(2, [layer(H)], 1, readout="last", initializer=initializer, dtype="float32", random_state=seed)
     history = network.fit(
         X,
         y,

@@ -72,7 +72,9 @@ def main(quick=False):
     V, cut = len(characters), len(tokens) * 9 // 10
     train, test = tokens[:cut], tokens[cut:]
     H, epochs = (64, 4) if quick else (256, 12)
-    print(f"Documentation of Python {sys.version.split()[0]}: {len(train)} characters to learn, {len(test)} held out, V = {V}")
+    print(
+        f"Documentation of Python {sys.version.split()[0]}: {len(train)} characters to learn, {len(test)} held out, V = {V}"
+    )
 
     network = Network(
         32,
@@ -106,7 +108,9 @@ def main(quick=False):
     print("Bits per character of the held-out part")
     for name, value in figures.items():
         print(f"  {name:10}{value:.3f}")
-    print(f"  while training, in the last epoch: {history.loss[-1] / np.log(2):.3f}; all equally likely: {np.log2(V):.3f}")
+    print(
+        f"  while training, in the last epoch: {history.loss[-1] / np.log(2):.3f}; all equally likely: {np.log2(V):.3f}"
+    )
 
     prompt = [characters.index(character) for character in "The "]
     written = network.generate(prompt, steps=400, temperature=0.7, rng=0)

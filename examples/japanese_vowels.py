@@ -94,7 +94,9 @@ def main(quick=False):
         print(MISSING)
         return {}
     seeds = range(1 if quick else 5)
-    print(f"JapaneseVowels: {len(train[0])} training, {len(test[0])} test sequences; accuracy in %, {len(seeds)} seed(s)")
+    print(
+        f"JapaneseVowels: {len(train[0])} training, {len(test[0])} test sequences; accuracy in %, {len(seeds)} seed(s)"
+    )
     print(f"{'':32}{'mean ± sd':>13}  others")
     figures = {}
     for configuration in [*PLAIN, CHOSEN]:

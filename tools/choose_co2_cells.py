@@ -23,10 +23,7 @@ from co2_cells import CELLS, Settings, forecast
 from rnn_from_scratch.datasets import load_co2
 
 SEEDS = 3
-GRID = [
-    Settings(*words)
-    for words in product(CELLS, (12, 24), (4, 8, 16), (3e-3, 1e-2), ("constant", "cosine"))
-]
+GRID = [Settings(*words) for words in product(CELLS, (12, 24), (4, 8, 16), (3e-3, 1e-2), ("constant", "cosine"))]
 
 
 def main() -> None:

@@ -53,7 +53,9 @@ def main() -> None:
     first = {}
     for count, configuration in enumerate(GRID, start=1):
         first[configuration] = validate(configuration, X, y, seed=0)
-        print(f"{count}/{len(GRID)} {perf_counter() - start:.0f} s {first[configuration]:.4f} {configuration}", flush=True)
+        print(
+            f"{count}/{len(GRID)} {perf_counter() - start:.0f} s {first[configuration]:.4f} {configuration}", flush=True
+        )
     best = sorted(GRID, key=lambda each: -first[each])[:FINALISTS]
     second = {each: [validate(each, X, y, seed) for seed in range(1, 1 + SEEDS)] for each in best}
     print("\n| cell | units | both directions | readout | input dropout | epochs | schedule | first round | second |")
