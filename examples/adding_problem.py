@@ -17,9 +17,8 @@ GOAL = 0.01  # mean squared error on sequences that were never trained on
 BATCH = 32
 UPDATES_PER_EPOCH = 100  # after so many updates of new sequences the others are looked at
 
-# The name of each network, its layer and the initialiser. The scaled identity is that of Le, Jaitly and Hinton, "A Simple
-# Way to Initialize Recurrent Networks of Rectified Linear Units", 2015, who solve T = 150 with it and with an LSTM, and
-# call T = 100 hard for a tanh network.
+# The name of each network, its layer and the initialiser. The identity for a relu network is that of Le, Jaitly and Hinton,
+# "A Simple Way to Initialize Recurrent Networks of Rectified Linear Units", 2015, who find it comparable to an LSTM.
 NETWORKS = {
     "Elman tanh, Xavier": (lambda H: Elman(H), "xavier_uniform"),
     "Elman relu, scaled identity": (lambda H: Elman(H, activation="relu"), {"W_h": ScaledIdentity()}),
