@@ -27,6 +27,9 @@ DOCUMENTED = {
     "multiple_outputs": ((30, 4, 3), 0.05),
 }
 
+# The examples on real tasks, which tests/test_tasks.py runs.
+TASKS = ["adding_problem", "character_model", "co2_cells", "japanese_vowels"]
+
 # The network, and the rate and epochs of its training. The rate of the classification is that of the original's summed
 # gradient, 0.01, turned into the one of a mean over 50 steps.
 TRAINING = {
@@ -80,7 +83,7 @@ def run(tmp_path_factory) -> Callable[[str], Run]:
 
 
 def test_every_example_is_tested():
-    assert sorted(path.stem for path in FOLDER.glob("*.py")) == sorted(DOCUMENTED)
+    assert sorted(path.stem for path in FOLDER.glob("*.py")) == sorted([*DOCUMENTED, *TASKS])
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
