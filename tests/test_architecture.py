@@ -16,7 +16,7 @@ FLOORS: list[set[str]] = [
     {"_version", "alphabet", "datasets"},
     {"validation"},
     {"layers", "sequences", "clipping", "optimizers", "metrics"},
-    {"specification"},
+    {"specification", "windows"},
     {"parameters", "states", "weights"},
     {"initializers"},
     {"textbook"},
