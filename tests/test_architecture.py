@@ -17,7 +17,7 @@ FLOORS: list[set[str]] = [
     {"validation"},
     {"file_format"},
     {"layers", "sequences", "clipping", "optimizers", "metrics", "atomic_file", "npy_format", "stored_zip", "generator_state"},
-    {"specification", "archive"},
+    {"specification", "windows", "archive"},
     {"parameters", "states", "weights"},
     {"initializers", "model_files"},
     {"textbook"},

@@ -55,10 +55,11 @@ class NetworkTraining(NetworkBase):
         Parameters
         ----------
         X : array_like (N, T, D), or list of N array_like (T_i, D)
-            Sequences; with a vocabulary (N, T) or (T_i,) of int.
+            Sequences; with a vocabulary (N, T) or (T_i,) of int. Or `Windows` over one long series.
         y : array_like
             With ``readout="every"`` (N, T, O), (N, T) for one output, or a list of (T_i, O); otherwise (N, O), or (N,) for
-            one output. With softmax and 'ce' also int labels in [0, O): (N, T), a list of (T_i,), or (N,).
+            one output. With softmax and 'ce' also int labels in [0, O): (N, T), a list of (T_i,), or (N,). With
+            ``readout="every"`` also `Windows`.
         epochs : int
             Passes over the data.
         batch_size : int, default=32
@@ -138,7 +139,7 @@ class NetworkTraining(NetworkBase):
         )
         dtype = self._dtype_for(X)
         weights = {"sample_weight": sample_weight, "class_weight": class_weight}
-        sets = as_training_set(self.specification, dtype, X, y, lengths=lengths, **weights)
+        sets = as_training_set(self.specification, dtype, X, y, lengths=lengths, keep_all=how.stateful, **weights)
         data = with_validation(self.specification, dtype, sets, validation, owner)
         require_possible(self.specification, how, len(data.inputs), owner)
         self._history = History()

@@ -117,6 +117,22 @@ class Targets(Batch):
             return slice(start, start + int(self.lengths[0]))
         return self.rows()
 
+    @property
+    def shared(self) -> bool:
+        """Whether one weight is stored for all rows, as windows over a series have it."""
+        return self.weights.strides == (0,) and len(self.weights) > 1
+
+    def gathered(self, order: IndexArray) -> Targets:
+        """The targets of the sequences in `order` in arrays of their own; those of others are not to be read."""
+        seen = np.unique(order)
+        chosen = self.select(seen)
+        rows, T = chosen.rows(), chosen.steps
+        ends = np.cumsum(chosen.lengths)
+        starts = np.zeros_like(self.starts)
+        starts[seen] = ends - chosen.lengths
+        weights = np.full(len(rows), self.weights[0])
+        return Targets(self.array[rows], starts, self.lengths, max(T, self.steps), weights)
+
 
 def model_dtype(X: object) -> np.dtype[np.floating]:
     """The dtype that a model takes from its first data: float32 stays float32, everything else becomes float64."""

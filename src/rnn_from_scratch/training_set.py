@@ -11,6 +11,7 @@ from rnn_from_scratch.specification import NetworkSpecification
 from rnn_from_scratch.training.loop import Callback, TrainingData, TrainingPlan
 from rnn_from_scratch.validation import fraction, shown
 from rnn_from_scratch.weights import with_weights
+from rnn_from_scratch.windows import Windows, window_inputs, window_targets
 
 __all__ = ["as_callbacks", "as_inputs", "as_training_set", "require_possible", "with_validation"]
 
@@ -18,7 +19,11 @@ __all__ = ["as_callbacks", "as_inputs", "as_training_set", "require_possible", "
 def as_inputs(
     specification: NetworkSpecification, dtype: np.dtype[np.floating], X: object, lengths: object = None
 ) -> Batch:
-    """Sequences of features, or of tokens where the network has a vocabulary."""
+    """Sequences of features, or of tokens where the network has a vocabulary; or windows over a series of either."""
+    if isinstance(X, Windows):
+        if lengths is not None:
+            raise ValueError(f"lengths must be None when X is Windows. Got {shown(lengths)}.")
+        return window_inputs(X, specification.input_size, dtype, specification.vocabulary_size, "X")
     if specification.vocabulary_size is not None:
         return as_tokens(X, specification.vocabulary_size, lengths)
     return as_batch(X, specification.input_size, dtype, lengths)
@@ -34,6 +39,7 @@ def as_training_set(
     sample_weight: object = None,
     class_weight: object = None,
     owner: str = "Network.fit",
+    keep_all: bool = False,
 ) -> tuple[Batch, Targets]:
     """Inputs and targets with the weights of their rows; see `Network.fit`, and `weights` for what weights do.
 
@@ -46,10 +52,16 @@ def as_training_set(
     """
     inputs = as_inputs(specification, dtype, X, lengths)
     labels = specification.loss == "ce" and specification.output_activation == "softmax"
-    targets = as_targets(y, inputs, specification.output_size, specification.readout, dtype, labels=labels)
-    if specification.loss == "ce":
+    outputs, readout, shares = specification.output_size, specification.readout, specification.loss == "ce"
+    if isinstance(y, Windows):
+        for name, value in (("sample_weight", sample_weight), ("class_weight", class_weight)):
+            if value is not None:
+                raise ValueError(f"{name} of {owner} must be None when y is Windows, which share their rows.")
+        return inputs, window_targets(y, inputs, outputs, readout, dtype, labels=labels, shares=shares)
+    targets = as_targets(y, inputs, outputs, readout, dtype, labels=labels)
+    if shares:
         _require_probabilities(targets)
-    return with_weights(inputs, targets, specification, sample_weight, class_weight, owner)
+    return with_weights(inputs, targets, specification, sample_weight, class_weight, owner, keep_all=keep_all)
 
 
 def with_validation(
@@ -85,7 +97,7 @@ def with_validation(
         raise ValueError(f"validation of {owner} must leave sequences on both sides. Got {share!r} of {N}.")
     first, last = np.arange(kept), np.arange(kept, N)
     held_out = (inputs.select(last), targets.select(last))
-    if not held_out[1].weights[held_out[1].rows()].any():
+    if not (held_out[1].even or held_out[1].weights[held_out[1].rows()].any()):
         raise ValueError(f"validation of {owner} must hold a row with a positive weight. All are zero.")
     return TrainingData(inputs.select(first), targets.select(first), held_out)
 

@@ -25,6 +25,8 @@ def with_weights(
     sample_weight: object,
     class_weight: object,
     owner: str,
+    *,
+    keep_all: bool = False,
 ) -> tuple[Batch, Targets]:
     """The same data with the weight of every row, and without the sequences that have none.
 
@@ -40,6 +42,8 @@ def with_weights(
     class_weight : None, mapping of class to weight, array_like (O,), or 'balanced'
         With softmax, or with one sigmoid output, whose classes are 0 and 1. 'balanced' gives all classes that occur the
         same total weight.
+    keep_all : bool, default=False
+        Keep sequences without any weight, for states that go on through them.
 
     Raises
     ------
@@ -76,7 +80,7 @@ def with_weights(
     targets = replace(targets, weights=all_weights)
     firsts = np.cumsum(targets.lengths) - targets.lengths
     heavy = np.maximum.reduceat(weights, firsts) > 0  # (N,)
-    if heavy.all():
+    if keep_all or heavy.all():
         return inputs, targets
     kept = np.flatnonzero(heavy).astype(np.int64)
     return inputs.select(kept), targets.select(kept)
