@@ -13,12 +13,15 @@ try:
 except ImportError:
 
     class _Anything:
-        """Takes every attribute and every call, so that strategies can be written down."""
+        """Takes every attribute, call and ``|``, so that strategies can be written down."""
 
         def __getattr__(self, name: str) -> Any:
             return self
 
         def __call__(self, *arguments: Any, **named: Any) -> Any:
+            return self
+
+        def __or__(self, other: Any) -> Any:
             return self
 
     class settings:  # type: ignore[no-redef]  # hypothesis's name
