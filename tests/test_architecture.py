@@ -16,7 +16,17 @@ FLOORS: list[set[str]] = [
     {"_version", "alphabet", "datasets"},
     {"validation"},
     {"file_format"},
-    {"layers", "sequences", "clipping", "optimizers", "metrics", "atomic_file", "npy_format", "stored_zip", "generator_state"},
+    {
+        "layers",
+        "sequences",
+        "clipping",
+        "optimizers",
+        "metrics",
+        "atomic_file",
+        "npy_format",
+        "stored_zip",
+        "generator_state",
+    },
     {"specification", "windows", "archive"},
     {"parameters", "states", "weights"},
     {"initializers", "model_files"},
@@ -47,7 +57,12 @@ INSIDE: dict[str, list[set[str]]] = {
         {"losses"},
     ],
     "engines": [{"base"}, {"numpy_engine", "native_engine"}, {"select"}],
-    "training": [{"history", "schedules", "checkpoint"}, {"stopping", "epochs", "evaluation", "progress"}, {"loop"}],
+    "training": [
+        {"history", "schedules", "checkpoint"},
+        {"stopping", "epochs", "evaluation", "progress"},
+        {"loop"},
+        {"resuming"},
+    ],
 }
 
 

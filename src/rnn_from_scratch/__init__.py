@@ -20,6 +20,7 @@ from rnn_from_scratch.persistence import load
 from rnn_from_scratch.scratch import RNNScratch
 from rnn_from_scratch.specification import NetworkSpecification
 from rnn_from_scratch.training.history import History
+from rnn_from_scratch.training.resuming import Checkpoints
 from rnn_from_scratch.training.loop import NonFiniteError
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "ByValue",
+    "Checkpoints",
     "Elman",
     "EngineUnavailableError",
     "FileFormatError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from rnn_from_scratch.optimizers import Optimizer, as_optimizer
 from rnn_from_scratch.textbook.penalty import add_penalty
 from rnn_from_scratch.training.history import History
 from rnn_from_scratch.training.loop import Callback, TrainingPlan, TrainingRun, train
+from rnn_from_scratch.training.resuming import Checkpoints, as_checkpoints, keeper_of, read_moment
 from rnn_from_scratch.training.schedules import Schedule, as_schedule
 from rnn_from_scratch.training.stopping import EarlyStopping, as_early_stopping
 from rnn_from_scratch.training_set import as_callbacks, as_training_set, require_possible, with_validation
@@ -43,6 +45,8 @@ class NetworkTraining(NetworkBase):
         metrics: Any = (),
         early_stopping: int | EarlyStopping | None = None,
         callbacks: Callback | Sequence[Callback] = (),
+        checkpoint: str | os.PathLike[str] | Checkpoints | None = None,
+        resume: bool = False,
         verbose: bool = False,
         lengths: Any = None,
         sample_weight: Any = None,
@@ -90,6 +94,11 @@ class NetworkTraining(NetworkBase):
             restore the parameters of the best epoch.
         callbacks : callable (epoch, history) or list of those, default=()
             Called after every epoch, counted from 1; training stops if one returns True.
+        checkpoint : None, str, os.PathLike or Checkpoints, default=None
+            Where the run is kept, by default every 60 seconds and at its end; a new file unless `resume`.
+        resume : bool, default=False
+            Go on from the checkpoint, if the file is there, to the same bits as a run that never stopped: everything but
+            `epochs`, `callbacks` and `verbose` must be as it was. A run that had reached its end is only put back.
         verbose : bool, default=False
             Whether progress is shown: a bar where there is a terminal and tqdm, else ten lines.
         lengths : array_like (N,) of int, optional
@@ -113,7 +122,11 @@ class NetworkTraining(NetworkBase):
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described; nothing has changed then.
+            If an argument is not as described, or the checkpoint is of another run; nothing has changed then.
+        FileExistsError
+            If the checkpoint is there and `resume` is False.
+        FileFormatError, OSError
+            If the checkpoint cannot be read or written.
         NonFiniteError
             If a loss or gradient is not finite; the parameters are those of the last good epoch.
         """
@@ -137,14 +150,16 @@ class NetworkTraining(NetworkBase):
             callbacks=as_callbacks(callbacks, owner),
             verbose=boolean(verbose, "verbose", owner),
         )
+        checkpoints = as_checkpoints(checkpoint, boolean(resume, "resume", owner), owner)
         dtype = self._dtype_for(X)
         weights = {"sample_weight": sample_weight, "class_weight": class_weight}
         sets = as_training_set(self.specification, dtype, X, y, lengths=lengths, keep_all=how.stateful, **weights)
         data = with_validation(self.specification, dtype, sets, validation, owner)
         require_possible(self.specification, how, len(data.inputs), owner)
+        moment = read_moment(checkpoints, self.specification, dtype, how, data, self._engine, self._generator)
         self._history = History()
         run = TrainingRun(self._engine, self._planned(dtype), data, how, self._generator, self._history)
-        return train(run)
+        return train(run, keeper_of(run, checkpoints, moment))
 
     @property
     def history(self) -> History | None:

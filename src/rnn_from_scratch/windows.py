@@ -102,7 +102,9 @@ class Windows:
         return (len(self), self.steps, *self.series.shape[1:])
 
 
-def window_inputs(windows: Windows, features: int, dtype: np.dtype[Any], vocabulary_size: int | None, name: str) -> Batch:
+def window_inputs(
+    windows: Windows, features: int, dtype: np.dtype[Any], vocabulary_size: int | None, name: str
+) -> Batch:
     """Windows of features or of tokens as a batch over the rows of the series, all of them checked.
 
     Every epoch reads all windows; so does the check, once and in order, before anything changes.
@@ -185,7 +187,9 @@ def _one_hot(windows: Windows, outputs: int, dtype: np.dtype[Any]) -> npt.NDArra
     labels = windows.series
     _require_small((len(labels), outputs), dtype, "Windows over a small series of labels", "y", labels)
     read = _batch(windows, labels[:, None], labels.dtype, "y")
-    _require(windows, read, lambda values: (values >= 0) & (values < outputs), f"y must hold labels in [0, O={outputs}).")
+    _require(
+        windows, read, lambda values: (values >= 0) & (values < outputs), f"y must hold labels in [0, O={outputs})."
+    )
     rows = np.zeros((len(labels), outputs), dtype)
     inside = np.flatnonzero((labels >= 0) & (labels < outputs))  # what no window reads may be anything
     rows[inside, labels[inside]] = 1
@@ -217,4 +221,3 @@ def _blocks(windows: Windows, rows: npt.NDArray[Any]) -> Iterator[tuple[int, npt
         strides = (stride * bytes_of_row, *rows.strides)
         shape = (min(at_once, N - n), T, width)
         yield n * stride, np.lib.stride_tricks.as_strided(part, shape, strides, writeable=False)
-

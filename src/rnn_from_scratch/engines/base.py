@@ -187,6 +187,10 @@ class Engine(ABC, Generic[PlanType]):
 
     name: str
 
+    def facts(self) -> dict[str, str]:
+        """What else has to be the same for the same bits, by name."""
+        return {}
+
     @abstractmethod
     def plan(self, specification: NetworkSpecification, parameters: Parameters) -> PlanType:
         """Prepare a network. The plan follows the parameters through training and edits."""

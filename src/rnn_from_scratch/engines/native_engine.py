@@ -154,6 +154,9 @@ class NativeEngine(Engine[NativePlan]):
 
     name = "native"
 
+    def facts(self) -> dict[str, str]:
+        return {name: build_info()[name] for name in ("instruction set", "compiler")}
+
     def plan(self, specification: NetworkSpecification, parameters: Parameters) -> NativePlan:
         return NativePlan(specification, parameters)
 

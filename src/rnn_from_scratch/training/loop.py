@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, NoReturn
+from typing import Any, Generic, NoReturn, Protocol
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from rnn_from_scratch.training.progress import Progress
 from rnn_from_scratch.training.schedules import ConstantRate, Schedule
 from rnn_from_scratch.training.stopping import EarlyStopping
 
-__all__ = ["Callback", "NonFiniteError", "TrainingData", "TrainingPlan", "TrainingRun", "train"]
+__all__ = ["Callback", "NonFiniteError", "RunKeeper", "TrainingData", "TrainingPlan", "TrainingRun", "train"]
 
 SLICE_SECONDS = 0.05
 """How long an engine may work before Python looks for Ctrl-C."""
@@ -227,15 +227,29 @@ class TrainingRun(Generic[PlanType]):
             self.parameters.version += 1
 
 
-def train(run: TrainingRun[PlanType], after: Callback | None = None) -> History:
+class RunKeeper(Protocol):
+    """Who keeps a run, so that it can go on after whatever happens."""
+
+    @property
+    def epochs_left(self) -> int:
+        """How many epochs may pass until it has to look."""
+
+    def look(self) -> None:
+        """Between two epochs."""
+
+    def write(self) -> None:
+        """Keep the run as it is."""
+
+
+def train(run: TrainingRun[PlanType], keeper: RunKeeper | None = None) -> History:
     """Train the planned network in place, until the run is finished or a callback says so.
 
     Parameters
     ----------
     run : TrainingRun
         New, or as it was after some epochs.
-    after : callable, optional
-        Called first after every look at the run, like a callback; for checkpoints.
+    keeper : RunKeeper, optional
+        Looks at the run after the callbacks have, and keeps it at its end, before the best parameters are put back.
 
     Returns
     -------
@@ -251,14 +265,16 @@ def train(run: TrainingRun[PlanType], after: Callback | None = None) -> History:
     try:
         with Progress(how.epochs, how.verbose, len(run.history)) as progress:
             while not run.finished:
-                run.advance(progress.epochs_at_once)
+                run.advance(min(progress.epochs_at_once, keeper.epochs_left if keeper else how.epochs))
                 progress.show(run.history)
                 epoch = len(run.history)
-                if after is not None:
-                    after(epoch, run.history)
                 answers = [callback(epoch, run.history) for callback in how.callbacks]  # all of them hear of it
+                if keeper is not None:
+                    keeper.look()
                 if any(answer is True for answer in answers):
                     break
+        if keeper is not None:
+            keeper.write()
         run.restore_best()
     finally:
         run.parameters.version += 1  # other plans of the same parameters hold packed copies of their own
