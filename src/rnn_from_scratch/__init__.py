@@ -20,8 +20,8 @@ from rnn_from_scratch.persistence import load
 from rnn_from_scratch.scratch import RNNScratch
 from rnn_from_scratch.specification import NetworkSpecification
 from rnn_from_scratch.training.history import History
-from rnn_from_scratch.training.resuming import Checkpoints
 from rnn_from_scratch.training.loop import NonFiniteError
+from rnn_from_scratch.training.resuming import Checkpoints
 
 __all__ = [
     "GRU",

@@ -49,11 +49,11 @@ class Batch:
         """Whether every sequence has all T steps, so that no row of a (N, T, …) array is padding."""
         return int(self.lengths.min()) == self.steps
 
-    def select(self, index: IndexArray) -> Batch:
+    def select(self, index: IndexArray | slice) -> Batch:
         """The sequences at the given positions, in that order, over the same rows; T is that of the longest of them."""
         return self._chosen(index)
 
-    def _chosen(self: BatchType, index: IndexArray, *more: Any) -> BatchType:
+    def _chosen(self: BatchType, index: IndexArray | slice, *more: Any) -> BatchType:
         """The same kind of thing for some of the sequences; `more` are the arguments that it has beyond those of a Batch."""
         starts, lengths = self.starts[index], self.lengths[index]
         if not self.unpadded:
@@ -100,7 +100,7 @@ class Targets(Batch):
 
     weights: FloatArray
 
-    def select(self, index: IndexArray) -> Targets:
+    def select(self, index: IndexArray | slice) -> Targets:
         chosen = self._chosen(index, self.weights)
         vars(chosen)["even"] = self.even
         return chosen

@@ -120,7 +120,7 @@ class NetworkSpecification:
         """Whether training needs dropout masks."""
         return self.dropout > 0 or any(layer.input_dropout or layer.recurrent_dropout for layer in self.layers)
 
-    @property
+    @cached_property
     def bidirectional(self) -> bool:
         """Whether any layer reads backwards too."""
         return any(layer.bidirectional for layer in self.layers)

@@ -66,6 +66,14 @@ class Plan:
         self.seconds_per_update: float | None = None  # of the last training, for whoever cuts the next one into slices
         names = {name: f"{name}_0" for name in specification.state_shapes}
         self.learned = {name: parameters.views[full] for name, full in names.items() if full in parameters.views}
+        self._zeros: tuple[int, dict[str, FloatArray]] = (0, {})
+
+    def zeros(self, N: int) -> dict[str, FloatArray]:
+        """Zeros for every state of N sequences, {name: (N, H)}: the same again and again, so nobody writes to them."""
+        known = self._zeros  # read once: threads may share a plan
+        if known[0] != N:
+            known = self._zeros = N, zero_state(self.specification, N, self.parameters.dtype)
+        return known[1]
 
 
 class Forward(NamedTuple):
@@ -224,10 +232,15 @@ class Engine(ABC, Generic[PlanType]):
         frozen = [parameters.slices[name] for name in rule.frozen]
         decayed = [where for where in matrices if where not in frozen]
         applied = 0
+        first, *ends = updates.boundaries.tolist()
+        order = updates.order[first : ends[-1]]
+        all_inputs, all_targets = updates.inputs.select(order), updates.targets.select(order)
+        begin = 0
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported, not warned of
-            for u in range(len(updates)):
-                chosen = updates.order[updates.boundaries[u] : updates.boundaries[u + 1]]
-                inputs, targets = updates.inputs.select(chosen), updates.targets.select(chosen)
+            for u, end in enumerate(ends):
+                where = slice(begin, end - first)
+                begin = end - first
+                chosen, inputs, targets = order[where], all_inputs.select(where), all_targets.select(where)
                 if updates.carried is None:
                     dropout = Dropout(updates.dropout_key, int(updates.epochs[u]), chosen) if drops else None
                     loss, gradient = batch_loss(self, plan, inputs, targets, dropout)
@@ -245,8 +258,8 @@ class Engine(ABC, Generic[PlanType]):
                     loss, gradient = found
                 if rule.penalty:
                     loss += add_penalty(rule.penalty, parameters.vector, matrices, gradient)
-                for where in frozen:
-                    gradient[where] = 0
+                for tensor in frozen:
+                    gradient[tensor] = 0
                 size = norm(gradient)
                 finite = math.isfinite(loss) and math.isfinite(size)
                 losses.append(loss)
@@ -267,7 +280,9 @@ def zero_state(specification: NetworkSpecification, N: int, dtype: np.dtype[np.f
 
 
 def first_state(plan: Plan, N: int) -> dict[str, FloatArray]:
-    """The state before the first step of N sequences where nobody gave one: learned, or zeros; {name: (N, H)}."""
+    """The state before the first step of N sequences where nobody gave one, to be read: learned, or zeros; {name: (N, H)}."""
+    if not plan.learned:
+        return plan.zeros(N)
     state = zero_state(plan.specification, N, plan.parameters.vector.dtype)
     for name, learned in plan.learned.items():
         state[name][:] = learned
@@ -289,7 +304,7 @@ def batch_loss(
     specification, N = plan.specification, len(inputs)
     run = engine.forward(plan, inputs, first_state(plan, N), keep_tape=True, dropout=dropout)
     loss, d_a = loss_of(specification, run.preactivations, targets)
-    result = engine.backward(plan, run.tape, d_a, zero_state(specification, N, plan.parameters.dtype))
+    result = engine.backward(plan, run.tape, d_a, plan.zeros(N))
     if plan.learned:
         add_learned_state(plan.parameters, result.gradient, result.d_state)
     return loss, result.gradient
@@ -307,7 +322,8 @@ def carried_loss(
     """As `batch_loss`, from carried states, which move on; None if no row of the mini-batch has a weight."""
     specification, N = plan.specification, len(inputs)
     owners, going_on = carried.owners[chosen], carried.first_steps[chosen] > 0
-    before, rows = first_state(plan, N), carried.views(specification)
+    before = {name: values.copy() for name, values in first_state(plan, N).items()}
+    rows = carried.views(specification)
     for name, values in before.items():
         values[going_on] = rows[name][owners[going_on]]
     run = engine.forward(plan, inputs, before, keep_tape=True, dropout=dropout)
@@ -316,7 +332,7 @@ def carried_loss(
     if not targets.weights[targets.where()].any():
         return None
     loss, d_a = loss_of(specification, run.preactivations, targets)
-    result = engine.backward(plan, run.tape, d_a, zero_state(specification, N, plan.parameters.dtype))
+    result = engine.backward(plan, run.tape, d_a, plan.zeros(N))
     for d in result.d_state.values():
         d[going_on] = 0  # only whole sequences start from learned states
     add_learned_state(plan.parameters, result.gradient, result.d_state)

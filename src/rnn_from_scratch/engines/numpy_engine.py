@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -50,6 +51,15 @@ class Stage(NamedTuple):
     states: tuple[str, ...]  # their full names
     options: dict[str, Any]  # of the cell's step
     room: Room
+    small: Room  # for short runs without a tape, of which nothing outlives the call
+
+
+SMALL = 1 << 15
+"""Numbers in the states of a short run."""
+
+
+class ThreadWorkspace(threading.local, Workspace):
+    """A workspace for each thread: several may predict with one network at once."""
 
 
 class NumpyPlan(Plan):
@@ -58,8 +68,17 @@ class NumpyPlan(Plan):
     def __init__(self, specification: NetworkSpecification, parameters: Parameters) -> None:
         super().__init__(specification, parameters)
         self.tensors = by_place(parameters.views)
+        self.wants_d_inputs = True
         stages = [
-            Stage(d, CELLS[d.layer.cell], self.tensors[d.name], d.state_names, d.layer.options, self.room())
+            Stage(
+                d,
+                CELLS[d.layer.cell],
+                self.tensors[d.name],
+                d.state_names,
+                d.layer.options,
+                self.room(),
+                ThreadWorkspace(),
+            )
             for d in specification.directions
         ]
         self.levels = [
@@ -88,6 +107,7 @@ class TrainingPlan(NumpyPlan):
     def __init__(self, specification: NetworkSpecification, parameters: Parameters) -> None:
         super().__init__(specification, parameters)
         self._gradient = super().gradient()
+        self.wants_d_inputs = specification.vocabulary_size is not None  # for the embedding; nobody else asks for them
         self._has_learned = any(tensor.name.endswith("_0") for tensor in parameters.tensors)
 
     def room(self) -> Room:
@@ -170,7 +190,7 @@ class NumpyEngine(Engine[NumpyPlan]):
             if input_mask is not None:
                 x = x * input_mask
             outputs, last = [], []
-            for direction, cell, p, names, options, room in stages:
+            for direction, cell, p, names, options, room, small in stages:
                 h, final, cells[direction.name] = cell.forward(
                     p,
                     rows.reverse(x) if direction.reverse else x,
@@ -178,7 +198,7 @@ class NumpyEngine(Engine[NumpyPlan]):
                     rows.active,
                     None if dropout is None else _state_mask(direction, dropout, x.dtype),
                     **options,
-                    room=room,
+                    room=room if keep_tape or x.shape[0] * x.shape[1] * direction.layer.hidden_size > SMALL else small,
                 )
                 outputs.append(rows.reverse(h) if direction.reverse else h)
                 last.append(final[0])
@@ -211,18 +231,22 @@ class NumpyEngine(Engine[NumpyPlan]):
         for stages in reversed(plan.levels):
             d_x: list[FloatArray] = []
             shares = [d_h] if len(stages) == 1 else np.split(d_h, len(stages), axis=2)
-            for (direction, cell, p, names, _, room), d_own in zip(stages, shares, strict=True):
+            for (direction, cell, p, names, _, room, _), d_own in zip(stages, shares, strict=True):
                 d_p, d_read, d_first = cell.backward(
                     p,
                     tape.cells[direction.name],
                     rows.reverse(d_own) if direction.reverse else d_own,
                     tuple([d_last[name] for name in names]),
                     room=room,
+                    wants_d_x=plan.wants_d_inputs or direction.level > 0,
                 )
                 _store(d_tensors[direction.name], d_p)
-                d_x.append(rows.reverse(d_read) if direction.reverse else d_read)
+                if d_read is not None:
+                    d_x.append(rows.reverse(d_read) if direction.reverse else d_read)
                 for name, d in zip(names, d_first, strict=True):
                     d_state[name] = rows.unsort(d)
+            if not d_x:
+                return Backward(gradient, d_h[:0], d_state)
             input_mask = tape.input_masks[stages[0].direction.level]
             d_h = d_x[0] if len(d_x) == 1 else d_x[0] + d_x[1]
             if input_mask is not None:
@@ -245,7 +269,7 @@ class NumpyEngine(Engine[NumpyPlan]):
             x = embedding.forward(plan.tensors["embedding"]["W_e"], x[:, 0])  # type: ignore[arg-type]
         next_state: dict[str, FloatArray] = {}
         for stages in plan.levels:
-            for _, cell, p, names, options, _ in stages:
+            for _, cell, p, names, options, *_ in stages:
                 after = cell.step(p, x, tuple([state[name] for name in names]), **options)
                 next_state.update(zip(names, after, strict=True))
             x = after[0]

@@ -55,27 +55,30 @@ def softmax(a: FloatArray) -> FloatArray:
 
 
 class Activation(NamedTuple):
-    """A function, with an array to write to as its second argument, and its slope, which takes the function's value h."""
+    """A function and its slope, which takes the function's value h; both may be given an array to write to."""
 
     value: Callable[[FloatArray, FloatArray | None], FloatArray]
-    slope: Callable[[FloatArray], FloatArray]
+    slope: Callable[..., FloatArray]
 
 
-def _tanh_slope(h: FloatArray) -> FloatArray:
-    slope = h * h
+def _tanh_slope(h: FloatArray, out: FloatArray | None = None) -> FloatArray:
+    slope = np.multiply(h, h, out)
     return np.subtract(1, slope, slope)
 
 
-def _sigmoid_slope(h: FloatArray) -> FloatArray:
-    return h * (1 - h)
+def _sigmoid_slope(h: FloatArray, out: FloatArray | None = None) -> FloatArray:
+    slope = np.subtract(1, h, out)
+    return np.multiply(slope, h, slope)
 
 
-def _relu_slope(h: FloatArray) -> FloatArray:
-    return (h > 0).astype(h.dtype)
+def _relu_slope(h: FloatArray, out: FloatArray | None = None) -> FloatArray:
+    return np.greater(h, 0, np.empty_like(h) if out is None else out, casting="unsafe")
 
 
-def _linear_slope(h: FloatArray) -> FloatArray:
-    return np.ones_like(h)
+def _linear_slope(h: FloatArray, out: FloatArray | None = None) -> FloatArray:
+    slope = np.empty_like(h) if out is None else out
+    slope.fill(1)
+    return slope
 
 
 ACTIVATIONS = {

@@ -37,9 +37,9 @@ from rnn_from_scratch.textbook.products import (
     keep_last,
     over_time,
     rows_to_see,
+    running,
     side_by_side,
     taken_apart,
-    through_time,
 )
 
 __all__ = ["Tape", "backward", "forward", "step"]
@@ -80,8 +80,10 @@ def forward(
     f, (h_0,) = ACTIVATIONS[activation].value, state
     W_T = side_by_side(p).T  # (H + D + 1, H)
     rows, h, masked = rows_to_see(x, h_0, mask, room)
-    for seen, a, h_t, m, masked_t in through_time(active, rows, np.empty_like(h_0), h[1:], mask, masked):
-        f(seen.dot(W_T, a), h_t)
+    a = room.empty("a", h_0.shape, h_0.dtype)
+    steps = room.steps("forward" if mask is None else "masked", active, rows, a, h[1:])
+    for (seen, a_t, h_t), m, masked_t in zip(steps, running(active, mask), running(active, masked), strict=True):
+        f(seen.dot(W_T, a_t), h_t)
         if m is not None:
             np.multiply(h_t, m, masked_t)
     keep_last(h, active)
@@ -91,14 +93,17 @@ def forward(
 
 
 def backward(
-    p: Tensors, tape: Tape, d_h: FloatArray, d_state: tuple[FloatArray, ...], room: Room = FRESH
-) -> tuple[dict[str, FloatArray], FloatArray, tuple[FloatArray, ...]]:
+    p: Tensors, tape: Tape, d_h: FloatArray, d_state: tuple[FloatArray, ...], room: Room = FRESH, wants_d_x: bool = True
+) -> tuple[dict[str, FloatArray], FloatArray | None, tuple[FloatArray, ...]]:
     """All steps in reverse: d_h (T, N, H) by every h and d_h_T (N, H) by the last give d_p, d_x (T, N, D), d_h_0 (N, H)."""
     seen, h, active, mask, activation = tape
     W_h = p["W_h"]
-    d_a = ACTIVATIONS[activation].slope(h)  # (T, N, H): the slopes, which the loop turns into gradients
-    d_h_next = d_state[0].copy()  # by the state that step t hands on; a row joins when its sequence ends
-    for d_a_t, d_h_t, d_next, m in back_through_time(active, d_a, d_h, d_h_next, mask):
+    d_a = room.empty("d_a", h.shape, h.dtype)
+    ACTIVATIONS[activation].slope(h, d_a)  # the loop turns slopes into gradients
+    d_h_next = room.empty("d_h_next", h.shape[1:], h.dtype)  # by the state that step t hands on
+    d_h_next[...] = d_state[0]  # a row joins when its sequence ends
+    steps = room.steps("backward", active, d_a, d_h_next)
+    for (d_a_t, d_next), d_h_t, m in back_through_time(steps, active, d_h, mask):
         d_next += d_h_t
         d_a_t *= d_next
         d_a_t.dot(W_h, d_next)
@@ -106,4 +111,5 @@ def backward(
             d_next *= m
     clear_ended(d_a, active)
     d_p = taken_apart(over_time(d_a, seen), len(W_h))
-    return d_p, flat(d_a).dot(p["W_x"]).reshape(*d_a.shape[:2], -1), (d_h_next,)
+    d_x = flat(d_a).dot(p["W_x"]).reshape(*d_a.shape[:2], -1) if wants_d_x else None
+    return d_p, d_x, (d_h_next,)

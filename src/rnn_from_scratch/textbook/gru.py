@@ -44,7 +44,7 @@ from rnn_from_scratch.textbook.products import (
     keep_last,
     over_time,
     project_gates,
-    through_time,
+    running,
     total,
 )
 
@@ -141,7 +141,8 @@ def forward(
     h = room.empty("h", (T + 1, N, H), x.dtype)
     from_h = room.empty("from_h", (3, N, H), x.dtype)
     (h[0],) = state
-    for a, h_before, h_t, past_t, m in through_time(active, gates, h[:-1], h[1:], past, mask):
+    steps = room.steps("forward", active, gates, h[:-1], h[1:], past)
+    for (a, h_before, h_t, past_t), m in zip(steps, running(active, mask), strict=True):
         seen = h_before if m is None else h_before * m
         advance(p, a, seen, h_before, h_t, past_t, from_h[:, : len(seen)])
     keep_last(h, active)
@@ -151,8 +152,8 @@ def forward(
 
 
 def backward(
-    p: Tensors, tape: Tape, d_h: FloatArray, d_state: tuple[FloatArray, ...], room: Room = FRESH
-) -> tuple[dict[str, FloatArray], FloatArray, tuple[FloatArray, ...]]:
+    p: Tensors, tape: Tape, d_h: FloatArray, d_state: tuple[FloatArray, ...], room: Room = FRESH, wants_d_x: bool = True
+) -> tuple[dict[str, FloatArray], FloatArray | None, tuple[FloatArray, ...]]:
     """All steps in reverse: d_h (T, N, H) and d_h_T (N, H) give d_p, d_x (T, N, D) and d_h_0 (N, H)."""
     x, h, past, mask, H = tape.x, tape.h, tape.past, tape.mask, tape.h.shape[2]
     d_h_0 = d_state[0].copy()
@@ -169,7 +170,8 @@ def backward(
     d_p = {"W_x": np.roll(over_time(d_a, x), -H, axis=0), "W_h": d_W_h, "b_h": np.roll(sums[: 3 * H], -H)}
     if tape.reset == "after":
         d_p["b_hn"] = sums[3 * H :]
-    return d_p, flat(d_a).dot(np.roll(p["W_x"], H, axis=0)).reshape(x.shape), (d_h_0,)
+    d_x = flat(d_a).dot(np.roll(p["W_x"], H, axis=0)).reshape(x.shape) if wants_d_x else None
+    return d_p, d_x, (d_h_0,)
 
 
 def _factors(tape: Tape, room: Room) -> FloatArray:
@@ -202,9 +204,10 @@ def _backward_after(p: Tensors, tape: Tape, d_h: FloatArray, d_h_next: FloatArra
     T, N, H = tape.past.shape
     by, z = _factors(tape, room), tape.gates[:, 1]
     d_all = room.empty("d_all", (T, N, 4, H), z.dtype)
-    rows, buffer = d_all.reshape(T, N, 4 * H), np.empty_like(d_h_next)
-    for d_h_t, d_next, by_t, d_t, seen_by_W_h, z_t, from_W_h, m in back_through_time(
-        tape.active, d_h, d_h_next, by, d_all.swapaxes(1, 2), rows[:, :, H:], z, buffer, tape.mask
+    rows, buffer = d_all.reshape(T, N, 4 * H), room.empty("buffer", (N, H), z.dtype)
+    steps = room.steps("backward", tape.active, by, d_all.swapaxes(1, 2), rows[:, :, H:], z, buffer)
+    for (by_t, d_t, seen_by_W_h, z_t, from_W_h), d_next, d_h_t, m in back_through_time(
+        steps, tape.active, d_h_next, d_h, tape.mask
     ):
         d_next += d_h_t
         np.multiply(d_next, by_t, d_t)  # everything is d_h_t times something known: one product for all four

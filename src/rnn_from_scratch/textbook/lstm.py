@@ -42,9 +42,9 @@ from rnn_from_scratch.textbook.products import (
     keep_last,
     over_time,
     rows_to_see,
+    running,
     side_by_side,
     taken_apart,
-    through_time,
 )
 
 __all__ = ["Tape", "backward", "forward", "step"]
@@ -108,8 +108,9 @@ def forward(
     c = room.empty("c", (T + 1, N, H), x.dtype)
     tanh_c = room.empty("tanh_c", (T, N, H), x.dtype)
     c[0] = c_0
-    for seen, a, h_t, c_before, c_t, tanh_c_t, m, masked_t in through_time(
-        active, rows, gates, h[1:], c[:-1], c[1:], tanh_c, mask, masked
+    steps = room.steps("forward" if mask is None else "masked", active, rows, gates, h[1:], c[:-1], c[1:], tanh_c)
+    for (seen, a, h_t, c_before, c_t, tanh_c_t), m, masked_t in zip(
+        steps, running(active, mask), running(active, masked), strict=True
     ):
         _advance(np.matmul(seen, W_T, out=a), c_before, h_t, c_t, tanh_c_t)
         if m is not None:
@@ -124,8 +125,8 @@ def forward(
 
 
 def backward(
-    p: Tensors, tape: Tape, d_h: FloatArray, d_state: tuple[FloatArray, ...], room: Room = FRESH
-) -> tuple[dict[str, FloatArray], FloatArray, tuple[FloatArray, ...]]:
+    p: Tensors, tape: Tape, d_h: FloatArray, d_state: tuple[FloatArray, ...], room: Room = FRESH, wants_d_x: bool = True
+) -> tuple[dict[str, FloatArray], FloatArray | None, tuple[FloatArray, ...]]:
     """All steps in reverse: d_h (T, N, H), d_h_T and d_c_T (N, H) give d_p, d_x (T, N, D), and d_h_0, d_c_0."""
     seen, c, tanh_c, gates, active, mask = tape
     T, N, H = tanh_c.shape
@@ -133,31 +134,38 @@ def backward(
     d_a = room.empty("d_a", (T, N, 4, H), c.dtype)
     rows, W_h = d_a.reshape(T, N, 4 * H), p["W_h"]
     d_h_next, d_c_next = (d.copy() for d in d_state)  # a row joins when its sequence ends
-    for by_t, by_tanh, f, d_h_t, d_gates, d_a_t, d_next, d_c, spare, m in back_through_time(
+    spare = room.empty("spare", (N, H), c.dtype)
+    gates_at = d_a.swapaxes(1, 2)
+    steps = room.steps(
+        "backward",
         active,
-        by,
+        by[:, :2],
+        by[:, 2],
+        by[:, 3],
         from_h_to_c,
         gates[:, 1],
-        d_h,
-        d_a.swapaxes(1, 2),
+        gates_at[:, :2],
+        gates_at[:, 2],
+        gates_at[:, 3],
         rows,
-        d_h_next,
-        d_c_next,
-        np.empty_like(d_h_next),
-        mask,
+        spare,
+    )
+    for (by_i_f, by_o, by_g, by_tanh, f, d_i_f, d_g, d_o, d_a_t, spare_t), d_next, d_c, d_h_t, m in back_through_time(
+        steps, active, d_h_next, d_c_next, d_h, mask
     ):
         d_next += d_h_t
-        d_c += np.multiply(d_next, by_tanh, spare)
-        np.multiply(d_c, by_t[:2], d_gates[:2])  # i, f
-        np.multiply(d_c, by_t[3], d_gates[2])  # g
-        np.multiply(d_next, by_t[2], d_gates[3])  # o
+        d_c += np.multiply(d_next, by_tanh, spare_t)
+        np.multiply(d_c, by_i_f, d_i_f)
+        np.multiply(d_c, by_g, d_g)
+        np.multiply(d_next, by_o, d_o)
         d_a_t.dot(W_h, d_next)
         if m is not None:
             d_next *= m
         d_c *= f
     clear_ended(rows, active)
     d_p = taken_apart(over_time(rows, seen), H)
-    return d_p, flat(rows).dot(p["W_x"]).reshape(T, N, -1), (d_h_next, d_c_next)
+    d_x = flat(rows).dot(p["W_x"]).reshape(T, N, -1) if wants_d_x else None
+    return d_p, d_x, (d_h_next, d_c_next)
 
 
 def _factors(tape: Tape, room: Room) -> tuple[FloatArray, FloatArray]:
