@@ -21,6 +21,9 @@ from rnn_from_scratch.scratch import RNNScratch
 from rnn_from_scratch.specification import NetworkSpecification
 from rnn_from_scratch.training.history import History
 from rnn_from_scratch.training.loop import NonFiniteError
+from rnn_from_scratch.training.schedules import CosineDecay, ExponentialDecay, ReduceOnPlateau, StepDecay
+from rnn_from_scratch.training.stopping import EarlyStopping
+from rnn_from_scratch.windows import Windows
 
 __all__ = [
     "GRU",
@@ -29,8 +32,11 @@ __all__ = [
     "Adam",
     "AdamW",
     "ByValue",
+    "CosineDecay",
+    "EarlyStopping",
     "Elman",
     "EngineUnavailableError",
+    "ExponentialDecay",
     "FileFormatError",
     "GlobalNorm",
     "GradientCheck",
@@ -41,8 +47,11 @@ __all__ = [
     "NonFiniteError",
     "RMSprop",
     "RNNScratch",
+    "ReduceOnPlateau",
     "ScaledIdentity",
+    "StepDecay",
     "TensorNorm",
+    "Windows",
     "__version__",
     "check_gradients",
     "load",
