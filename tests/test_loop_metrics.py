@@ -233,8 +233,8 @@ def test_validation_without_weight_is_refused() -> None:
     net = network()
     weights = np.ones((10, 5))
     weights[8:] = 0
-    with pytest.raises(ValueError, match="validation of Network.fit must hold a row with a positive weight"):
+    with pytest.raises(ValueError, match=r"validation of Network.fit must hold a row with a positive weight"):
         net.fit(X, y, 2, batch_size=2, stateful=True, validation=0.2, sample_weight=weights)
     own = {"X": X, "y": y, "sample_weight": np.zeros(10)}
-    with pytest.raises(ValueError, match="sample_weight of Network.fit must leave at least one row a positive weight"):
+    with pytest.raises(ValueError, match=r"sample_weight of Network.fit must leave at least one row a positive weight"):
         net.fit(X, y, 2, validation=own)

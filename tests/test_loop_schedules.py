@@ -146,9 +146,9 @@ def test_schedule_of_another_kind_is_refused() -> None:
     X, y = problem()
     net = network()
     before = parameters(net)
-    with pytest.raises(ValueError, match="schedule of Network.fit must be one of 'constant', 'step'.* Got 'linear'"):
+    with pytest.raises(ValueError, match=r"schedule of Network.fit must be one of 'constant', 'step'.* Got 'linear'"):
         net.fit(X, y, 2, schedule="linear")
-    with pytest.raises(TypeError, match="schedule of Network.fit must be one of"):
+    with pytest.raises(TypeError, match=r"schedule of Network.fit must be one of"):
         net.fit(X, y, 2, schedule=0.5)
     assert_all_close(parameters(net), before, 0)
     assert net.history is None

@@ -119,9 +119,9 @@ def test_refused_early_stopping(value: Any, error: type[Exception], message: str
     with pytest.raises(error, match=re.escape(message)):
         net.fit(*problem(), 2, early_stopping=value)
     assert_all_close(parameters(net), before, 0)
-    with pytest.raises(ValueError, match="patience of EarlyStopping must be an int >= 1. Got 0."):
+    with pytest.raises(ValueError, match=r"patience of EarlyStopping must be an int >= 1. Got 0."):
         EarlyStopping(0)
-    with pytest.raises(ValueError, match="min_delta of EarlyStopping must be a finite number >= 0. Got -1"):
+    with pytest.raises(ValueError, match=r"min_delta of EarlyStopping must be a finite number >= 0. Got -1"):
         EarlyStopping(min_delta=-1)
 
 
