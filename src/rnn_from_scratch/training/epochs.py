@@ -172,7 +172,7 @@ class Epochs:
         batch = place // self.batch_size
         sorted_ = np.lexsort((place, number, batch))
         chosen: IndexArray = parts.first[order[place]] + number
-        new = np.diff(batch[sorted_], prepend=-1) + np.diff(number[sorted_], prepend=-1) != 0
+        new = (np.diff(batch[sorted_], prepend=-1) != 0) | (np.diff(number[sorted_], prepend=-1) != 0)
         return chosen[sorted_], np.append(np.flatnonzero(new), len(place)).astype(np.int64)
 
     def shares(self, updates: Updates) -> npt.NDArray[np.float64]:
