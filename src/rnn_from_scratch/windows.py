@@ -27,7 +27,7 @@ class Windows:
     Window n is ``series[n · stride : n · stride + steps]``; N = (S − steps) // stride + 1. Wherever a `Network` takes X, and
     where it takes y with ``readout="every"``, it takes windows. The series is never copied if it has the model's dtype (int64
     for tokens) and is C-contiguous, so that it may be a `numpy.memmap` of a file larger than memory. Training needs some 50
-    bytes for each window beside it.
+    bytes for each window beside it; with ``tbptt_steps`` for each part of one, and the window's state.
 
     Parameters
     ----------
