@@ -196,7 +196,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("words", "options", "message"), REFUSED, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("words", "options", "message"), REFUSED, ids=[message[:50] for *_, message in REFUSED])
 def test_what_is_refused_changes_nothing(words: dict[str, Any], options: dict[str, Any], message: str) -> None:
     X, y = problem()
     net = network(**options)

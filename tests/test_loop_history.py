@@ -234,7 +234,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("words", "error", "message"), REFUSED, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("words", "error", "message"), REFUSED, ids=[message[:50] for *_, message in REFUSED])
 def test_what_is_refused_changes_nothing(
     words: dict[str, Any], error: type[Exception], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

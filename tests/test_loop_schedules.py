@@ -136,7 +136,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "words", "message"), REFUSED, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("kind", "words", "message"), REFUSED, ids=[message[:50] for *_, message in REFUSED])
 def test_refused_schedules(kind: Any, words: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kind(**words)

@@ -112,7 +112,7 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "error", "message"), REFUSED, ids=repr)
+@pytest.mark.parametrize(("value", "error", "message"), REFUSED, ids=[message[:50] for *_, message in REFUSED])
 def test_refused_early_stopping(value: Any, error: type[Exception], message: str) -> None:
     net = network()
     before = parameters(net)

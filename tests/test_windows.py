@@ -200,7 +200,7 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("make", "error", "message"), REFUSED, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("make", "error", "message"), REFUSED, ids=[message[:50] for *_, message in REFUSED])
 def test_refused_windows(make: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=re.escape(message)):
         make()
@@ -243,7 +243,9 @@ REFUSED_BY_FIT: list[tuple[dict[str, Any], tuple[Any, Any], dict[str, Any], str]
 ]
 
 
-@pytest.mark.parametrize(("options", "pair", "words", "message"), REFUSED_BY_FIT, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("options", "pair", "words", "message"), REFUSED_BY_FIT, ids=[message[:50] for *_, message in REFUSED_BY_FIT]
+)
 def test_what_is_refused_changes_nothing(options: Any, pair: Any, words: Any, message: str) -> None:
     net = network(**options)
     before = parameters(net)
