@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from loop_problem import descend, network, parameters, problem
-from support import EXACT, assert_all_close, assert_close
+from support import EXACT, assert_all_close, assert_close, assert_same_bits
 
 from rnn_from_scratch import GRU, LSTM, Elman, Network
+from rnn_from_scratch.training import loop
 
 RATE = 0.3
 CELLS: dict[str, Any] = {
@@ -151,6 +152,22 @@ def test_weights_in_chunks(engine: str) -> None:
     assert_all_close(parameters(trained), parameters(other), EXACT)
     assert history.loss[0] == pytest.approx(np.average(losses, weights=[8, 7.25]), abs=EXACT)
     assert history.gradient_norm_mean[0] == pytest.approx(np.mean(norms), abs=EXACT)
+
+
+@pytest.mark.parametrize("words", [{}, {"tbptt_steps": 2}, {"stateful": True, "tbptt_steps": 3}], ids=str)
+def test_short_slices_of_large_sets_change_nothing(
+    engine: str, words: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Masks go by the numbers of sequences, whichever of them an engine is handed."""
+    X, y = problem(N=40)
+    ends = []
+    for seconds in (10.0, 1e-9):
+        monkeypatch.setattr(loop, "SLICE_SECONDS", seconds)
+        net = network(engine, [LSTM(4, input_dropout=0.2, recurrent_dropout=0.3), GRU(3)], dropout=0.2)
+        history = net.fit(X, y, 2, batch_size=2, **words)
+        ends.append((history.loss, net.predict(X)))
+    assert ends[0][0] == ends[1][0]
+    assert_same_bits(ends[0][1], ends[1][1])
 
 
 def test_streams_are_not_shuffled_unless_somebody_asks(engine: str) -> None:

@@ -122,6 +122,7 @@ def test_metrics_in_training(engine: str, readout: str, pieces: int, monkeypatch
             expected = largest_error(a, b) if callable(what) else independent(what, a, b, kept)
             assert entered[name][-1] == pytest.approx(expected, abs=EXACT), name
             assert len(entered[name]) == 3
+    assert history.validation_loss[-1] == pytest.approx(squared_error(a, b, kept), abs=EXACT)
 
 
 @pytest.mark.parametrize("outputs", [1, 3])

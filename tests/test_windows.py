@@ -79,6 +79,14 @@ def test_windows_are_their_copies(engine: str, dtype: str, run: str, stride: int
         assert_same_bits(W, b[2][name], name)
 
 
+def test_windows_of_networks_that_read_both_ways(engine: str) -> None:
+    pair = Windows(X, 7, stride=3), Windows(Y, 7, stride=3)
+    layers = [GRU(4, bidirectional=True, learned_state=True), Elman(3)]
+    a, b = train_twice(engine, "float64", [pair, (copies(pair[0]), copies(pair[1]))], layers, batch_size=6)
+    assert a[0]["loss"] == b[0]["loss"]
+    assert_same_bits(a[1], b[1])
+
+
 @pytest.mark.parametrize("readout", ["last", "mean"])
 def test_windows_with_one_target_each(engine: str, readout: str) -> None:
     windows = Windows(X, 6, stride=2)
