@@ -239,3 +239,17 @@ def test_validation_without_weight_is_refused() -> None:
     own = {"X": X, "y": y, "sample_weight": np.zeros(10)}
     with pytest.raises(ValueError, match=r"sample_weight of Network.fit must leave at least one row a positive weight"):
         net.fit(X, y, 2, validation=own)
+
+
+def test_steps_without_weight_do_not_count(engine: str) -> None:
+    X, y = problem()
+    w = np.random.default_rng(1).uniform(0.1, 1, (10, 5))
+    w[w < 0.4] = 0
+    net = network(engine)
+    held_out = {"X": X, "y": -y, "sample_weight": w}
+    history = net.fit(X, y, 2, sample_weight=w, metrics=["mae", largest_error], validation=held_out)
+    for entered, t in ((history.metrics, y), (history.validation_metrics, -y)):
+        error = np.abs(net.predict(X) - t)
+        assert entered["mae"][-1] == pytest.approx(np.average(error.mean(axis=2), weights=w), abs=EXACT)
+        assert entered["largest_error"][-1] == pytest.approx(error[w > 0].max(), abs=EXACT)
+    assert history.validation_loss[-1] == pytest.approx(np.average((error**2).mean(axis=2), weights=w), abs=EXACT)
