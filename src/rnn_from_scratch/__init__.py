@@ -22,6 +22,9 @@ from rnn_from_scratch.specification import NetworkSpecification
 from rnn_from_scratch.training.history import History
 from rnn_from_scratch.training.loop import NonFiniteError
 from rnn_from_scratch.training.resuming import Checkpoints
+from rnn_from_scratch.training.schedules import CosineDecay, ExponentialDecay, ReduceOnPlateau, StepDecay
+from rnn_from_scratch.training.stopping import EarlyStopping
+from rnn_from_scratch.windows import Windows
 
 __all__ = [
     "GRU",
@@ -31,8 +34,11 @@ __all__ = [
     "AdamW",
     "ByValue",
     "Checkpoints",
+    "CosineDecay",
+    "EarlyStopping",
     "Elman",
     "EngineUnavailableError",
+    "ExponentialDecay",
     "FileFormatError",
     "GlobalNorm",
     "GradientCheck",
@@ -43,8 +49,11 @@ __all__ = [
     "NonFiniteError",
     "RMSprop",
     "RNNScratch",
+    "ReduceOnPlateau",
     "ScaledIdentity",
+    "StepDecay",
     "TensorNorm",
+    "Windows",
     "__version__",
     "check_gradients",
     "load",

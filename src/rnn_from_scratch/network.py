@@ -9,10 +9,10 @@ import numpy as np
 
 from rnn_from_scratch import by_hand
 from rnn_from_scratch.alphabet import FloatArray, IndexArray
-from rnn_from_scratch.engines.base import first_state
 from rnn_from_scratch.generation import as_prompts, generate
 from rnn_from_scratch.network_training import NetworkTraining
 from rnn_from_scratch.states import as_state
+from rnn_from_scratch.training.evaluation import run_all
 from rnn_from_scratch.training_set import as_inputs
 from rnn_from_scratch.validation import boolean, generator, integer, non_negative
 
@@ -110,7 +110,8 @@ class Network(NetworkTraining):
         Parameters
         ----------
         X : array_like (N, T, D), or list of N array_like (T_i, D)
-            With a vocabulary (N, T) or (T_i,) of int.
+            With a vocabulary (N, T) or (T_i,) of int. Or `Windows`. Large data are run in pieces: apart from the answer, the
+            memory that it takes does not grow with N.
         lengths : array_like (N,) of int, optional
             Real steps of each sequence of a padded X.
         state : mapping of str to array_like (N, H), optional
@@ -146,8 +147,8 @@ class Network(NetworkTraining):
         inputs = as_inputs(self.specification, dtype, X, lengths)
         before = None if state is None else as_state(state, self.specification, len(inputs), dtype)
         plan = self._planned(dtype)
-        run = self._engine.forward(plan, inputs, before or first_state(plan, len(inputs)), keep_tape=False)
-        return (run.outputs, run.final_state) if wanted else run.outputs
+        outputs, states = run_all(self._engine, plan, inputs, before, wanted)
+        return (outputs, states) if wanted else outputs
 
     def forward(
         self, X: Any, *, lengths: Any = None, state: StateLike | None = None, dropout_key: int | None = None

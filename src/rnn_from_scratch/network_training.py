@@ -84,8 +84,9 @@ class NetworkTraining(NetworkBase):
             Whether row i of a mini-batch goes on where row i of the one before ended, as the parts of long streams do; every
             epoch begins anew. The number of sequences must be divisible by `batch_size`.
         validation : None, float, (X, y) or mapping, default=None
-            Data that are only looked at, after every epoch: the last sequences, as a share of all; or other ones, as a
-            pair, or as a mapping with X and y and perhaps lengths and sample_weight.
+            Data that are only looked at, after every epoch: the last sequences, as a share of all (windows before them that
+            have targets in common with them are left out); or other ones, as a pair, or as a mapping with X and y and
+            perhaps lengths and sample_weight.
         metrics : word, callable, or list or mapping of those, default=()
             'accuracy', 'f1', 'mae', 'rmse', 'r2', or any function of outputs and targets, rows (M, O) of real steps; of the
             training set, which costs another run over it, and of the validation set.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -17,6 +17,9 @@ from rnn_from_scratch.validation import numeric_array, require_finite, shown
 BatchType = TypeVar("BatchType", bound="Batch")
 
 __all__ = ["Batch", "Targets", "as_batch", "as_targets", "as_tokens", "is_list_of_sequences", "model_dtype"]
+
+MOST_ROWS, LEAST_SEQUENCES = 1 << 16, 16
+"""Steps that are run at once where nothing is learned, but never fewer sequences, which would be slow."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,12 @@ class Batch:
         chosen = type(self)(self.array, starts, lengths, self.steps, *more)
         vars(chosen)["unpadded"] = True  # as all are: nobody has to look
         return chosen
+
+    def pieces(self) -> Iterator[slice]:
+        """Consecutive sequences, as many together as a run over them takes bounded memory for."""
+        at_once = max(LEAST_SEQUENCES, MOST_ROWS // self.steps)
+        for first in range(0, len(self), at_once):
+            yield slice(first, min(first + at_once, len(self)))
 
     def real_steps(self) -> npt.NDArray[np.bool_]:
         """(N, T): True where a sequence has a step, False past its end."""
@@ -108,7 +117,7 @@ class Targets(Batch):
     @cached_property
     def even(self) -> bool:
         """Whether all rows are known to weigh the same, so that the weights make no difference to the loss."""
-        return bool(self.weights[0] > 0 and (self.weights == self.weights[0]).all())
+        return bool(self.weights[0] > 0 and (self.shared or (self.weights == self.weights[0]).all()))
 
     def where(self) -> IndexArray | slice:
         """Where the rows of all steps lie in `array` and `weights`: for one sequence a slice, which copies nothing."""
@@ -119,19 +128,13 @@ class Targets(Batch):
 
     @property
     def shared(self) -> bool:
-        """Whether one weight is stored for all rows, as windows over a series have it."""
-        return self.weights.strides == (0,) and len(self.weights) > 1
+        """Whether one weight is stored for all rows, and rows may be shared, as windows over a series have it."""
+        return self.weights.strides == (0,)
 
-    def gathered(self, order: IndexArray) -> Targets:
-        """The targets of the sequences in `order` in arrays of their own; those of others are not to be read."""
-        seen = np.unique(order)
-        chosen = self.select(seen)
-        rows, T = chosen.rows(), chosen.steps
-        ends = np.cumsum(chosen.lengths)
-        starts = np.zeros_like(self.starts)
-        starts[seen] = ends - chosen.lengths
-        weights = np.full(len(rows), self.weights[0])
-        return Targets(self.array[rows], starts, self.lengths, max(T, self.steps), weights)
+    def gathered(self) -> Targets:
+        """The same in arrays of their own, sequence after sequence."""
+        rows, ends = self.rows(), np.cumsum(self.lengths)
+        return Targets(self.array[rows], ends - self.lengths, self.lengths, self.steps, self.weights[rows])
 
 
 def model_dtype(X: object) -> np.dtype[np.floating]:

@@ -73,7 +73,8 @@ def with_validation(
 ) -> TrainingData:
     """The training set beside the validation set that a user's `validation` stands for; see `Network.fit`.
 
-    A fraction takes the last sequences, as they came: of windows over time these are the latest, and nothing leaks.
+    A fraction takes the last sequences, as they came: of windows over time these are the latest. Windows before them that
+    have targets in common with them are left out of the training set, so that nothing leaks.
     """
     inputs, targets = data
     if validation is None:
@@ -95,11 +96,16 @@ def with_validation(
     kept = N - round(share * N)
     if not 0 < kept < N:
         raise ValueError(f"validation of {owner} must leave sequences on both sides. Got {share!r} of {N}.")
-    first, last = np.arange(kept), np.arange(kept, N)
-    held_out = (inputs.select(last), targets.select(last))
-    if not (held_out[1].even or held_out[1].weights[held_out[1].rows()].any()):
+    held_out = (inputs.select(slice(kept, N)), targets.select(slice(kept, N)))
+    first_target = int(held_out[1].starts.min())
+    kept = int(np.searchsorted(targets.starts[:kept] + targets.lengths[:kept], first_target, side="right"))
+    if not kept:
+        raise ValueError(
+            f"validation of {owner} must leave windows that have no targets in common with it. None is left."
+        )
+    if not (held_out[1].shared or held_out[1].weights[held_out[1].rows()].any()):
         raise ValueError(f"validation of {owner} must hold a row with a positive weight. All are zero.")
-    return TrainingData(inputs.select(first), targets.select(first), held_out)
+    return TrainingData(inputs.select(slice(0, kept)), targets.select(slice(0, kept)), held_out)
 
 
 def as_callbacks(callbacks: object, owner: str) -> tuple[Callback, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rnn_from_scratch.alphabet import IndexArray
 from rnn_from_scratch.sequences import Batch, Targets
 from rnn_from_scratch.validation import integer, numeric_array, shown
 
@@ -25,7 +27,7 @@ class Windows:
     Window n is ``series[n · stride : n · stride + steps]``; N = (S − steps) // stride + 1. Wherever a `Network` takes X, and
     where it takes y with ``readout="every"``, it takes windows. The series is never copied if it has the model's dtype (int64
     for tokens) and is C-contiguous, so that it may be a `numpy.memmap` of a file larger than memory. Training needs some 50
-    bytes for each window beside it.
+    bytes for each window beside it; with ``tbptt_steps`` for each part of one, and the window's state.
 
     Parameters
     ----------
@@ -83,7 +85,7 @@ class Windows:
         >>> Windows([1, 2, 3, 4], 2)[-1]
         array([3, 4])
         """
-        place = range(len(self))[n]
+        place = range(len(self))[operator.index(n)]
         window: npt.NDArray[Any] = self.series[place * self.stride : place * self.stride + self.steps]
         return window
 
@@ -116,13 +118,13 @@ def window_inputs(
     series = windows.series
     if vocabulary_size is None:
         batch = _batch(windows, _rows(series, features, "D", name), dtype, name)
-        _require(windows, batch, np.isfinite, f"{name} must be finite.")
+        _require(windows, batch.array, np.isfinite, f"{name} must be finite.")
         return batch
     if series.ndim != 1 or series.dtype.kind not in "iu":
         raise ValueError(f"{name} must be Windows over (S,) of int tokens. Got {series.shape} of {series.dtype}.")
     batch = _batch(windows, series[:, None], np.dtype(np.int64), name)
     allowed = f"{name} must hold tokens in [0, V={vocabulary_size})."
-    _require(windows, batch, lambda tokens: (tokens >= 0) & (tokens < vocabulary_size), allowed)
+    _require(windows, batch.array, lambda tokens: (tokens >= 0) & (tokens < vocabulary_size), allowed)
     return batch
 
 
@@ -143,16 +145,15 @@ def window_targets(
         raise ValueError(f"y must have {expected}. Got {len(windows)} of {windows.steps}.")
     series = windows.series
     if labels and series.ndim == 1 and series.dtype.kind in "iu":
-        rows = _one_hot(windows, outputs, dtype)
+        array: Any = _label_rows(windows, outputs, dtype)
     else:
-        rows = _rows(series, outputs, "O", "y")
-    batch = _batch(windows, rows, dtype, "y")
-    _require(windows, batch, np.isfinite, "y must be finite.")
-    if shares:
-        _require(windows, batch, lambda y: (y >= 0) & (y <= 1), "y must lie in [0, 1] when the loss is 'ce'.")
-    weights = np.broadcast_to(np.ones(1, dtype), len(batch.array))
-    targets = Targets(batch.array, batch.starts, batch.lengths, batch.steps, weights)
-    vars(targets).update(unpadded=True, even=True)
+        array = _contiguous(_rows(series, outputs, "O", "y"), dtype, "y")
+        _require(windows, array, np.isfinite, "y must be finite.")
+        if shares:
+            _require(windows, array, lambda y: (y >= 0) & (y <= 1), "y must lie in [0, 1] when the loss is 'ce'.")
+    weights = np.broadcast_to(np.ones((), dtype), len(array))  # one weight for all
+    targets = Targets(array, _starts(windows), inputs.lengths, inputs.steps, weights)
+    vars(targets)["unpadded"] = True
     return targets
 
 
@@ -165,40 +166,62 @@ def _rows(series: npt.NDArray[Any], width: int, letter: str, name: str) -> npt.N
 
 def _batch(windows: Windows, rows: npt.NDArray[Any], dtype: np.dtype[Any], name: str) -> Batch:
     """The windows over the rows as they are, or over a copy if that is small."""
-    if rows.dtype != dtype or not (rows.flags.c_contiguous and rows.flags.aligned):
-        _require_small(rows.shape, dtype, f"Windows over a C-contiguous series of {dtype}, or a small one", name, rows)
-        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which is not finite
-            rows = np.require(rows, dtype, ["C", "A"])
-    starts = np.arange(len(windows), dtype=np.int64) * windows.stride
-    batch = Batch(rows, starts, np.full(len(windows), windows.steps, np.int64), windows.steps)
+    lengths = np.full(len(windows), windows.steps, np.int64)
+    batch = Batch(_contiguous(rows, dtype, name), _starts(windows), lengths, windows.steps)
     vars(batch)["unpadded"] = True
     return batch
 
 
-def _require_small(shape: tuple[int, ...], dtype: np.dtype[Any], allowed: str, name: str, rows: Any) -> None:
-    size = int(np.prod(shape, dtype=np.float64)) * dtype.itemsize
+def _starts(windows: Windows) -> IndexArray:
+    return np.arange(0, len(windows) * windows.stride, windows.stride, dtype=np.int64)
+
+
+def _contiguous(rows: npt.NDArray[Any], dtype: np.dtype[Any], name: str) -> npt.NDArray[Any]:
+    """The rows as engines read them: as they are, or a copy if that is small."""
+    if rows.dtype == dtype and rows.flags.c_contiguous and rows.flags.aligned:
+        return rows
+    size = rows.size * dtype.itemsize
     if size > MOST_BYTES:
         came = f"{rows.dtype}, of which a copy would take {size / 2**30:.1f} GiB"
-        raise ValueError(f"{name} must be {allowed}. Got {came}.")
+        raise ValueError(f"{name} must be Windows over a C-contiguous series of {dtype}, or a small one. Got {came}.")
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which is not finite
+        return np.require(rows, dtype, ["C", "A"])
 
 
-def _one_hot(windows: Windows, outputs: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """(S, O): a row with a one at the class for every step of the series, not for every step of every window."""
-    labels = windows.series
-    _require_small((len(labels), outputs), dtype, "Windows over a small series of labels", "y", labels)
-    read = _batch(windows, labels[:, None], labels.dtype, "y")
-    _require(
-        windows, read, lambda values: (values >= 0) & (values < outputs), f"y must hold labels in [0, O={outputs})."
-    )
-    rows = np.zeros((len(labels), outputs), dtype)
-    inside = np.flatnonzero((labels >= 0) & (labels < outputs))  # what no window reads may be anything
-    rows[inside, labels[inside]] = 1
-    return rows
+class LabelRows:
+    """(S, O): a row with a one at the class of each label, made when it is asked for: the labels may be a file.
+
+    >>> LabelRows(np.array([2, 0, 1]), 3, np.dtype(float))[1:]
+    array([[1., 0., 0.],
+           [0., 1., 0.]])
+    """
+
+    def __init__(self, labels: npt.NDArray[Any], outputs: int, dtype: np.dtype[Any]) -> None:
+        self.labels, self.shape, self.dtype = labels, (len(labels), outputs), dtype
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, where: Any) -> npt.NDArray[Any]:
+        chosen = self.labels[where]
+        rows = np.zeros((len(chosen), self.shape[1]), self.dtype)
+        rows[np.arange(len(chosen)), chosen] = 1
+        return rows
+
+    def astype(self, dtype: np.dtype[Any]) -> LabelRows:
+        """The same rows in another precision."""
+        return LabelRows(self.labels, self.shape[1], dtype)
 
 
-def _require(windows: Windows, batch: Batch, good: Any, allowed: str) -> None:
-    """Refuse a series that holds something else where a window reads it."""
-    for first, values in _blocks(windows, batch.array):
+def _label_rows(windows: Windows, outputs: int, dtype: np.dtype[Any]) -> LabelRows:
+    good = f"y must hold labels in [0, O={outputs})."
+    _require(windows, windows.series[:, None], lambda values: (values >= 0) & (values < outputs), good)
+    return LabelRows(windows.series, outputs, dtype)
+
+
+def _require(windows: Windows, rows: npt.NDArray[Any], good: Any, allowed: str) -> None:
+    """Refuse rows (S, D) that hold something else where a window reads them."""
+    for first, values in _blocks(windows, rows):
         fine = good(values)
         if not fine.all():
             block, step, *_ = (int(i) for i in np.argwhere(~fine)[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -200,6 +201,7 @@ class NativeEngine(Engine[NativePlan]):
         """
         if callable(plan.specification.loss):
             return super().train_updates(plan, updates, rule, optimizer_state)
+        updates = _alone(updates, plan.specification.drops)
         U, targets, clipping = len(updates), updates.targets, rule.clipping
         losses, norms, clipped = np.empty(U), np.empty(U), np.empty(U, dtype=np.bool_)
         computed, applied = plan.kernels.train_updates(
@@ -214,6 +216,29 @@ class NativeEngine(Engine[NativePlan]):
             (losses, norms, clipped),
         )
         return UpdateReport(losses[:computed], norms[:computed], clipped[:computed], applied)
+
+
+def _alone(updates: Updates, drops: bool) -> Updates:
+    """The same updates over nothing but the sequences that they see, where the others would cost time or memory.
+
+    The compiled module copies the places of all sequences at each call, and reads a weight for every row.
+    """
+    inputs, targets, carried = updates.inputs, updates.targets, updates.carried
+    seen = updates.order[updates.boundaries[0] : updates.boundaries[-1]]
+    if len(inputs) <= 8 * len(seen) and not targets.shared:
+        return updates
+    inputs, targets = inputs.select(seen), targets.select(seen)
+    if targets.shared:
+        targets = targets.gathered()
+    order = np.arange(len(seen), dtype=np.int64)
+    if carried is not None:
+        carried = replace(carried, owners=carried.owners[seen], first_steps=carried.first_steps[seen])
+    elif drops:  # masks are named after the numbers of sequences
+        inputs, order, starts = updates.inputs, seen, np.zeros(len(updates.inputs), np.int64)
+        starts[seen] = targets.starts
+        targets = replace(targets, starts=starts)
+    boundaries = updates.boundaries - updates.boundaries[0]
+    return replace(updates, inputs=inputs, targets=targets, order=order, boundaries=boundaries, carried=carried)
 
 
 def _masks(dropout: Dropout) -> tuple[Any, ...]:

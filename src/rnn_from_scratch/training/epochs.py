@@ -127,8 +127,13 @@ class Epochs:
         self.boundaries = np.append(np.arange(0, N, self.batch_size, dtype=np.int64), N)
         self.generator_before = self.generator.bit_generator.state
         seen = self.targets if self.parts is None else self.parts.targets
-        sums = np.concatenate([[0.0], np.cumsum(seen.weights, dtype=np.float64)])
-        self.weights = sums[seen.starts + seen.lengths] - sums[seen.starts]  # (N,) or (C,): of each sequence or part
+        if seen.shared:  # the rows of a series may be more than memory holds
+            self.weights = seen.lengths * float(seen.weights[0])
+        else:
+            sums = np.concatenate([[0.0], np.cumsum(seen.weights, dtype=np.float64)])
+            self.weights = (
+                sums[seen.starts + seen.lengths] - sums[seen.starts]
+            )  # (N,) or (C,): of each sequence or part
         self.total = float(self.weights.sum())
 
     @property
@@ -167,7 +172,7 @@ class Epochs:
         batch = place // self.batch_size
         sorted_ = np.lexsort((place, number, batch))
         chosen: IndexArray = parts.first[order[place]] + number
-        new = np.diff(batch[sorted_], prepend=-1) + np.diff(number[sorted_], prepend=-1) != 0
+        new = (np.diff(batch[sorted_], prepend=-1) != 0) | (np.diff(number[sorted_], prepend=-1) != 0)
         return chosen[sorted_], np.append(np.flatnonzero(new), len(place)).astype(np.int64)
 
     def shares(self, updates: Updates) -> npt.NDArray[np.float64]:

@@ -1,47 +1,68 @@
-"""The loss and the metrics of a network on a whole data set, as it stands."""
+"""The outputs, the loss and the metrics of a network on a whole data set, as it stands; piece by piece."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from rnn_from_scratch.engines.base import Engine, PlanType, first_state, loss_of
+from rnn_from_scratch.alphabet import FloatArray, State
+from rnn_from_scratch.engines.base import Engine, PlanType, first_state, loss_of, zero_state
 from rnn_from_scratch.metrics import Metric
 from rnn_from_scratch.sequences import Batch, Targets
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "run_all"]
 
-MOST_ROWS = 1 << 16
-"""Steps that are run at once, so that data sets of any size fit into memory."""
+
+def run_all(
+    engine: Engine[PlanType], plan: PlanType, inputs: Batch, state: State | None, wanted: bool
+) -> tuple[FloatArray, dict[str, FloatArray]]:
+    """The outputs of all sequences, from the given state or else the first one, and if wanted their final states."""
+    N, pieces = len(inputs), list(inputs.pieces())
+    if len(pieces) == 1:
+        run = engine.forward(plan, inputs, first_state(plan, N) if state is None else state, keep_tape=False)
+        return run.outputs, run.final_state
+    specification, dtype = plan.specification, plan.parameters.dtype
+    rows = inputs.steps if specification.readout == "every" else 1
+    outputs = np.zeros((N, rows, specification.output_size), dtype)
+    states = zero_state(specification, N if wanted else 0, dtype)
+    for chosen in pieces:
+        part = inputs.select(chosen)
+        own = None if state is None else {name: values[chosen] for name, values in state.items()}
+        run = engine.forward(plan, part, own or first_state(plan, len(part)), keep_tape=False)
+        outputs[chosen, : part.steps] = run.outputs.reshape(len(part), -1, specification.output_size)
+        if wanted:
+            for name, values in run.final_state.items():
+                states[name][chosen] = values
+    return outputs if specification.readout == "every" else outputs[:, 0], states
 
 
 def evaluate(
     engine: Engine[PlanType], plan: PlanType, inputs: Batch, targets: Targets, metrics: Mapping[str, Metric]
 ) -> tuple[float, dict[str, float]]:
-    """The loss, without penalty and dropout, and every metric over all rows that have a weight."""
-    outputs, truths, weights = [], [], []
+    """The loss, without penalty and dropout, and every metric over all rows that have a weight; piece by piece."""
     total, sum_of_weights = 0.0, 0.0
-    N, at_once = len(inputs), max(1, MOST_ROWS // inputs.steps)
     specification = plan.specification
-    for first in range(0, N, at_once):
-        chosen = np.arange(first, min(first + at_once, N))
-        part, part_targets = inputs.select(chosen), targets.select(chosen)
-        run = engine.forward(plan, part, first_state(plan, len(part)), keep_tape=False)
-        rows = part_targets.where()
-        row_weights = part_targets.weights[rows]
-        weight = float(row_weights.sum(dtype=np.float64))
-        if weight > 0:
+    looks: dict[str, list[Any]] = {name: [] for name in metrics}
+    with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is an answer
+        for chosen in inputs.pieces():
+            part, part_targets = inputs.select(chosen), targets.select(chosen)
+            rows = part_targets.where()
+            weights = part_targets.weights[rows]
+            weight = float(weights.sum(dtype=np.float64))
+            if not weight > 0:
+                continue
+            run = engine.forward(plan, part, first_state(plan, len(part)), keep_tape=False)
             total += weight * loss_of(specification, run.preactivations, part_targets)[0]
             sum_of_weights += weight
-        if metrics:
+            if not metrics:
+                continue
             real = part.real_steps() if specification.readout == "every" else slice(None)
-            outputs.append(run.outputs[real].reshape(-1, specification.output_size))
-            truths.append(part_targets.array[rows])
-            weights.append(row_weights)
-    found: dict[str, float] = {}
-    if metrics:
-        y, t, w = np.concatenate(outputs), np.concatenate(truths), np.concatenate(weights)
-        counted = w > 0
-        found = {name: float(metric(y[counted], t[counted], w[counted])) for name, metric in metrics.items()}
+            counted = weights > 0
+            y = run.outputs[real].reshape(-1, specification.output_size)[counted]
+            t = part_targets.array[rows][counted]
+            for name, metric in metrics.items():
+                looks[name].append(metric.look(y, t, weights[counted]))
+        found = {name: metric.conclude(looks[name]) for name, metric in metrics.items()}
     return total / sum_of_weights, found

@@ -189,14 +189,15 @@ class TrainingRun(Generic[PlanType]):
         raise NonFiniteError(_non_finite_message(self, report), self.history)
 
     def _record(self, drawn: Drawn, report: UpdateReport) -> None:
-        self.recent = [*self.recent, *map(float, report.gradient_norms[-3:])][-3:]
         shares = self.epochs.shares(drawn.updates)
+        taught = shares > 0  # the others only moved the states on
+        self.recent = [*self.recent, *map(float, report.gradient_norms[taught][-3:])][-3:]
         history, count = self.history, len(drawn.per_epoch)
         firsts = np.cumsum([0, *drawn.per_epoch[:-1]])
         history.loss += np.add.reduceat(report.losses * shares, firsts).tolist()
         history.learning_rate += drawn.updates.learning_rates[firsts + np.array(drawn.per_epoch) - 1].tolist()
         sums = np.add.reduceat(report.gradient_norms, firsts)
-        history.gradient_norm_mean += (sums / drawn.per_epoch).tolist()
+        history.gradient_norm_mean += (sums / np.add.reduceat(taught, firsts, dtype=np.int64)).tolist()
         history.gradient_norm_max += np.maximum.reduceat(report.gradient_norms, firsts).tolist()
         history.clipped += np.add.reduceat(report.clipped, firsts, dtype=np.int64).tolist()
         history.non_finite += [0] * count

@@ -49,8 +49,11 @@ class Progress:
 
     @property
     def epochs_at_once(self) -> int:
-        """How many epochs may pass between two calls of `show`."""
-        return max(1, self.epochs // 10) if self.verbose else self.epochs
+        """How many epochs may pass until the next call of `show`: up to the end of this tenth of the run."""
+        if not self.verbose:
+            return self.epochs
+        tenth = self.shown * 10 // self.epochs + 1
+        return max(1, -(-tenth * self.epochs // 10) - self.shown)
 
     def show(self, history: History) -> None:
         """After some epochs."""

@@ -6,6 +6,7 @@ schedule has seen so far, handed in and given back by ``observe(state, value)`` 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -92,7 +93,7 @@ class CosineDecay(ConstantRate):
     Parameters
     ----------
     warmup : float, default=0.0
-        Epochs; the first update has a share of the rate already, the last of the warm-up all of it.
+        Epochs; the rate rises from 0, which the first update has.
     floor : float, default=0.0
         Share of the learning rate that is left at the end, in [0, 1].
 
@@ -127,7 +128,7 @@ class CosineDecay(ConstantRate):
 class ReduceOnPlateau(ConstantRate):
     """Multiply by `factor` once the loss has not become smaller for more than `patience` epochs.
 
-    It looks at the validation loss where there is one, else at the training loss.
+    It looks at the validation loss where there is one, else at the training loss. A loss that is not finite is not smaller.
 
     Parameters
     ----------
@@ -171,7 +172,11 @@ class ReduceOnPlateau(ConstantRate):
 
     def observe(self, state: ScheduleState, value: float) -> ScheduleState:
         best = state["best"]
-        if best is None or value < best * (1 - self.threshold if best > 0 else 1 + self.threshold):
+        if best is None:
+            smaller = math.isfinite(value)
+        else:
+            smaller = value < best * (1 - self.threshold if best > 0 else 1 + self.threshold)
+        if smaller:
             return {**state, "best": value, "bad": 0}
         bad = state["bad"] + 1
         if bad > self.patience:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,8 @@ StoppingState = dict[str, Any]
 class EarlyStopping:
     """Stop after `patience` epochs without improvement, and restore the parameters of the best epoch.
 
-    It looks at the validation loss where there is one, else at the training loss.
+    It looks at the validation loss where there is one, else at the training loss. A loss that is not finite is no improvement.
+    Training that ends in any other way than by an error restores the best parameters too.
 
     Parameters
     ----------
@@ -54,7 +56,8 @@ class EarlyStopping:
     def observe(self, state: StoppingState, history: History) -> StoppingState:
         """What is known after the last epoch of the history; ``bad`` is 0 if that was the best so far."""
         value = (history.validation_loss or history.loss)[-1]
-        if state["best"] is None or value < state["best"] - self.min_delta:
+        best = math.inf if state["best"] is None else state["best"]
+        if value < best - self.min_delta:  # never true of NaN
             return {"best": value, "epoch": len(history), "bad": 0}
         return {**state, "bad": state["bad"] + 1}
 
