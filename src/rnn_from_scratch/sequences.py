@@ -16,7 +16,16 @@ from rnn_from_scratch.validation import numeric_array, require_finite, shown
 
 BatchType = TypeVar("BatchType", bound="Batch")
 
-__all__ = ["Batch", "Targets", "as_batch", "as_targets", "as_tokens", "is_list_of_sequences", "model_dtype"]
+__all__ = [
+    "MOST_ROWS",
+    "Batch",
+    "Targets",
+    "as_batch",
+    "as_targets",
+    "as_tokens",
+    "is_list_of_sequences",
+    "model_dtype",
+]
 
 MOST_ROWS, LEAST_SEQUENCES = 1 << 16, 16
 """Steps that are run at once where nothing is learned, but never fewer sequences, which would be slow."""

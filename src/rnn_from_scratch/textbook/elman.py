@@ -35,9 +35,9 @@ from rnn_from_scratch.textbook.products import (
     clear_ended,
     flat,
     keep_last,
+    lasting,
     over_time,
     rows_to_see,
-    running,
     side_by_side,
     taken_apart,
 )
@@ -81,8 +81,7 @@ def forward(
     W_T = side_by_side(p).T  # (H + D + 1, H)
     rows, h, masked = rows_to_see(x, h_0, mask, room)
     a = room.empty("a", h_0.shape, h_0.dtype)
-    steps = room.steps("forward" if mask is None else "masked", active, rows, a, h[1:])
-    for (seen, a_t, h_t), m, masked_t in zip(steps, running(active, mask), running(active, masked), strict=True):
+    for seen, a_t, h_t, m, masked_t in lasting(room, mask).steps("forward", active, rows, a, h[1:], mask, masked):
         f(seen.dot(W_T, a_t), h_t)
         if m is not None:
             np.multiply(h_t, m, masked_t)
@@ -102,8 +101,8 @@ def backward(
     ACTIVATIONS[activation].slope(h, d_a)  # the loop turns slopes into gradients
     d_h_next = room.empty("d_h_next", h.shape[1:], h.dtype)  # by the state that step t hands on
     d_h_next[...] = d_state[0]  # a row joins when its sequence ends
-    steps = room.steps("backward", active, d_a, d_h_next)
-    for (d_a_t, d_next), d_h_t, m in back_through_time(steps, active, d_h, mask):
+    steps = lasting(room, mask).steps("backward", active, d_a, d_h_next, mask)
+    for (d_a_t, d_next, m), d_h_t in back_through_time(steps, active, d_h):
         d_next += d_h_t
         d_a_t *= d_next
         d_a_t.dot(W_h, d_next)

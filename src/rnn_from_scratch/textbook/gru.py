@@ -42,9 +42,9 @@ from rnn_from_scratch.textbook.products import (
     clear_ended,
     flat,
     keep_last,
+    lasting,
     over_time,
     project_gates,
-    running,
     total,
 )
 
@@ -141,8 +141,7 @@ def forward(
     h = room.empty("h", (T + 1, N, H), x.dtype)
     from_h = room.empty("from_h", (3, N, H), x.dtype)
     (h[0],) = state
-    steps = room.steps("forward", active, gates, h[:-1], h[1:], past)
-    for (a, h_before, h_t, past_t), m in zip(steps, running(active, mask), strict=True):
+    for a, h_before, h_t, past_t, m in lasting(room, mask).steps("forward", active, gates, h[:-1], h[1:], past, mask):
         seen = h_before if m is None else h_before * m
         advance(p, a, seen, h_before, h_t, past_t, from_h[:, : len(seen)])
     keep_last(h, active)
@@ -205,9 +204,10 @@ def _backward_after(p: Tensors, tape: Tape, d_h: FloatArray, d_h_next: FloatArra
     by, z = _factors(tape, room), tape.gates[:, 1]
     d_all = room.empty("d_all", (T, N, 4, H), z.dtype)
     rows, buffer = d_all.reshape(T, N, 4 * H), room.empty("buffer", (N, H), z.dtype)
-    steps = room.steps("backward", tape.active, by, d_all.swapaxes(1, 2), rows[:, :, H:], z, buffer)
-    for (by_t, d_t, seen_by_W_h, z_t, from_W_h), d_next, d_h_t, m in back_through_time(
-        steps, tape.active, d_h_next, d_h, tape.mask
+    arrays = (by, d_all.swapaxes(1, 2), rows[:, :, H:], z, buffer, tape.mask)
+    steps = lasting(room, tape.mask).steps("backward", tape.active, *arrays)
+    for (by_t, d_t, seen_by_W_h, z_t, from_W_h, m), d_next, d_h_t in back_through_time(
+        steps, tape.active, d_h_next, d_h
     ):
         d_next += d_h_t
         np.multiply(d_next, by_t, d_t)  # everything is d_h_t times something known: one product for all four

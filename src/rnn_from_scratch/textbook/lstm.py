@@ -40,9 +40,9 @@ from rnn_from_scratch.textbook.products import (
     clear_ended,
     flat,
     keep_last,
+    lasting,
     over_time,
     rows_to_see,
-    running,
     side_by_side,
     taken_apart,
 )
@@ -108,10 +108,8 @@ def forward(
     c = room.empty("c", (T + 1, N, H), x.dtype)
     tanh_c = room.empty("tanh_c", (T, N, H), x.dtype)
     c[0] = c_0
-    steps = room.steps("forward" if mask is None else "masked", active, rows, gates, h[1:], c[:-1], c[1:], tanh_c)
-    for (seen, a, h_t, c_before, c_t, tanh_c_t), m, masked_t in zip(
-        steps, running(active, mask), running(active, masked), strict=True
-    ):
+    arrays = (rows, gates, h[1:], c[:-1], c[1:], tanh_c, mask, masked)
+    for seen, a, h_t, c_before, c_t, tanh_c_t, m, masked_t in lasting(room, mask).steps("forward", active, *arrays):
         _advance(np.matmul(seen, W_T, out=a), c_before, h_t, c_t, tanh_c_t)
         if m is not None:
             np.multiply(h_t, m, masked_t)
@@ -135,23 +133,12 @@ def backward(
     rows, W_h = d_a.reshape(T, N, 4 * H), p["W_h"]
     d_h_next, d_c_next = (d.copy() for d in d_state)  # a row joins when its sequence ends
     spare = room.empty("spare", (N, H), c.dtype)
-    gates_at = d_a.swapaxes(1, 2)
-    steps = room.steps(
-        "backward",
-        active,
-        by[:, :2],
-        by[:, 2],
-        by[:, 3],
-        from_h_to_c,
-        gates[:, 1],
-        gates_at[:, :2],
-        gates_at[:, 2],
-        gates_at[:, 3],
-        rows,
-        spare,
-    )
-    for (by_i_f, by_o, by_g, by_tanh, f, d_i_f, d_g, d_o, d_a_t, spare_t), d_next, d_c, d_h_t, m in back_through_time(
-        steps, active, d_h_next, d_c_next, d_h, mask
+    d_gates = d_a.swapaxes(1, 2)
+    factors = (by[:, :2], by[:, 2], by[:, 3], from_h_to_c, gates[:, 1])
+    gradients = (d_gates[:, :2], d_gates[:, 2], d_gates[:, 3], rows)
+    steps = lasting(room, mask).steps("backward", active, *factors, *gradients, spare, mask)
+    for (by_i_f, by_o, by_g, by_tanh, f, d_i_f, d_g, d_o, d_a_t, spare_t, m), d_next, d_c, d_h_t in back_through_time(
+        steps, active, d_h_next, d_c_next, d_h
     ):
         d_next += d_h_t
         d_c += np.multiply(d_next, by_tanh, spare_t)

@@ -17,6 +17,7 @@ __all__ = [
     "clear_ended",
     "flat",
     "keep_last",
+    "lasting",
     "over_time",
     "project_gates",
     "rows_to_see",
@@ -96,9 +97,14 @@ def through_time(active: Sequence[int], *arrays: FloatArray | None) -> list[tupl
     return list(zip(*[running(active, values) for values in arrays], strict=True))
 
 
-def back_through_time(steps: list[tuple[Any, ...]], active: Sequence[int], *more: FloatArray | None) -> Iterator[Any]:
+def back_through_time(steps: list[tuple[Any, ...]], active: Sequence[int], *more: FloatArray) -> Iterator[Any]:
     """From the last step to the first: what `through_time` gave, and the running rows of more arrays."""
     return zip(reversed(steps), *[reversed(running(active, values)) for values in more], strict=True)
+
+
+def lasting(room: Room, mask: FloatArray | None) -> Room:
+    """Who gives the steps: without a mask the room, which may know them; a mask is another one in every run."""
+    return room if mask is None else FRESH
 
 
 def running(active: Sequence[int], values: FloatArray | None) -> list[Any]:

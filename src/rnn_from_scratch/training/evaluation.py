@@ -10,7 +10,7 @@ import numpy as np
 from rnn_from_scratch.alphabet import FloatArray, State
 from rnn_from_scratch.engines.base import Engine, PlanType, first_state, loss_of, zero_state
 from rnn_from_scratch.metrics import Metric
-from rnn_from_scratch.sequences import Batch, Targets
+from rnn_from_scratch.sequences import MOST_ROWS, Batch, Targets
 
 __all__ = ["evaluate", "run_all"]
 
@@ -19,8 +19,8 @@ def run_all(
     engine: Engine[PlanType], plan: PlanType, inputs: Batch, state: State | None, wanted: bool
 ) -> tuple[FloatArray, dict[str, FloatArray]]:
     """The outputs of all sequences, from the given state or else the first one, and if wanted their final states."""
-    N, pieces = len(inputs), list(inputs.pieces())
-    if len(pieces) == 1:
+    N, pieces = len(inputs), inputs.pieces()
+    if N * inputs.steps <= MOST_ROWS:
         run = engine.forward(plan, inputs, first_state(plan, N) if state is None else state, keep_tape=False)
         return run.outputs, run.final_state
     specification, dtype = plan.specification, plan.parameters.dtype
