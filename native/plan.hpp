@@ -11,9 +11,23 @@
 #include <thread>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "network.hpp"
 
 namespace rnn {
+
+// Asks for large pages, as NumPy does for its arrays: gigabytes then come, go and are walked through in a fraction of the time.
+inline void prefer_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+  constexpr std::size_t large = std::size_t(1) << 22, page = 4096;
+  if (bytes < large) return;
+  const std::size_t skipped = page - reinterpret_cast<std::uintptr_t>(memory) % page;
+  madvise(static_cast<char*>(memory) + skipped, bytes - skipped, MADV_HUGEPAGE);  // a wish: whether it is granted is all the same
+#endif
+}
 
 // Zeroed memory for vectors of any instruction set; grows, never shrinks.
 template <class Real> class Buffer {
@@ -25,6 +39,7 @@ template <class Real> class Buffer {
       std::size_t room = std::size_t(count) * sizeof(Real) + alignment;
       memory_.reset(std::calloc(room, 1));  // the system zeroes large memory where it is first used: gigabytes do not wait for it
       if (!memory_) throw std::bad_alloc();
+      prefer_large_pages(memory_.get(), room);
       void* first = memory_.get();
       aligned_ = static_cast<Real*>(std::align(alignment, 1, first, room));
       size_ = count;
