@@ -203,12 +203,13 @@ template <class Cell, class Real> struct Step {
   }
 };
 
-// Calls visit(row) for some rows, each of which is so many numbers to read; between them a run can be interrupted.
-template <class Visit> inline void each_row(const Timetable& when, Index first, Index last, Index numbers, const Visit& visit) {
-  Purse purse{when.pulse};
-  for (Index row = first; row < last; ++row) {
-    visit(row);
-    purse.spend(numbers);
+// Calls visit(row) for some rows, each of which is so many numbers to read. After some of them a run can be interrupted.
+template <class Spent, class Visit>
+inline __attribute__((always_inline)) void each_row(Spent& pulse, Index first, Index last, Index numbers, const Visit& visit) {
+  while (first < last) {
+    const Index some = last - first < 64 ? last : first + 64;
+    pulse.spend((some - first) * numbers);
+    for (; first < some; ++first) visit(first);
   }
 }
 
@@ -216,17 +217,14 @@ template <class Visit> inline void each_row(const Timetable& when, Index first, 
 template <class Visit> inline void each_step(const Timetable& when, Index steps, Index numbers, const Visit& visit) {
   Purse purse{when.pulse};
   for (Index t = 0; t < steps; ++t) {
-    for (Index row = 0; row < when.active[t]; ++row) {
-      visit(t, row);
-      purse.spend(numbers);
-    }
+    each_row(purse, 0, when.active[t], numbers, [&](Index row) __attribute__((always_inline)) { visit(t, row); });
   }
 }
 
 // Calls visit(row, unit) for every vector of units of some rows.
 template <class Real, class Visit>
 inline void each_unit(const Timetable& when, Index rows, Index H_pad, const Visit& visit) {
-  each_row(when, 0, rows, H_pad, [&](Index row) __attribute__((always_inline)) {
+  each_row(when.pulse, 0, rows, H_pad, [&](Index row) __attribute__((always_inline)) {
     for (Index unit = 0; unit < H_pad; unit += lanes<Real>) visit(row, unit);
   });
 }
@@ -346,7 +344,7 @@ void layer_backward(const LayerSizes<Real>& size, const LayerWeights<Real>& weig
       if (going_on) row_product<Real>(purse, 0, H_pad, by_step_after, no_operands<Real>, finish);
     } else {
       product<Real>(when.pulse, going_on, H_pad, by_step_after, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
-      each_row(when, 0, going_on, H_pad, [&](Index row) {
+      each_row(when.pulse, 0, going_on, H_pad, [&](Index row) {
         const Real* d_above = above.at(t, row);
         for (Index unit = 0; unit < H_pad; unit += lanes<Real>) {
           Vector<Real> d_h = load(d.through + row * H_pad + unit);
@@ -356,7 +354,7 @@ void layer_backward(const LayerSizes<Real>& size, const LayerWeights<Real>& weig
         }
       });
     }
-    each_row(when, going_on, when.active[t], H_pad, [&](Index row) {  // sequences whose last step this is
+    each_row(when.pulse, going_on, when.active[t], H_pad, [&](Index row) {  // sequences whose last step this is
       const Real* d_above = above.at(t, row);
       for (Index unit = 0; unit < H_pad; unit += lanes<Real>) back(row, unit, load(d.d_h + row * H_pad + unit), d_above);
     });

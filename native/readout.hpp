@@ -121,7 +121,7 @@ void final_states(const NetworkShape& shape, const Timetable& when, const rnn::D
     const LayerView<Real>& here = view<Real>(shape, l);
     const LayerTape<Real> layer = parts.layer(l, dropout);
     const Index H = here.size.H, H_pad = here.size.H_pad;
-    each_row(when, 0, when.sequences, H, [&](Index row) {
+    each_row(when.pulse, 0, when.sequences, H, [&](Index row) {
       const Index last = last_row(when, row);
       Real* to = state + when.order[row] * shape.state_size + here.state;
       copy_row(to, layer.h + last * layer.h_row, H);

@@ -88,7 +88,7 @@ void read_inputs(const TapeParts<Real>& parts, Index layer, const Real* paramete
 // Rows of padded states from what the user gave (at `given`, or null), else from the learned ones (or null), else zero.
 template <class Real>
 void set_states(const Timetable& when, Index H, Index H_pad, const Real* given, Index width, const Real* learned, Real* to, Index to_row) {
-  each_row(when, 0, when.sequences, H, [&](Index row) {
+  each_row(when.pulse, 0, when.sequences, H, [&](Index row) {
     const Real* from = given ? given + when.order[row] * width : learned;
     zero(to + row * to_row, H_pad);
     if (from) copy_row(to + row * to_row, from, H);
@@ -109,7 +109,7 @@ void set_first_states(const NetworkShape& shape, const Timetable& when, const La
 template <class Real>
 void set_state_mask(const Timetable& when, const LayerShape& layer, const LayerSizes<Real>& size, const Dropout& dropout, Real* mask) {
   const Mask kind = layer.reverse ? Mask::recurrent_reverse : Mask::recurrent;
-  each_row(when, 0, when.sequences, size.H, [&](Index row) {
+  each_row(when.pulse, 0, when.sequences, size.H, [&](Index row) {
     for (Index i = 0; i < size.H_pad; ++i) mask[i] = 1;
     drop(mask, 0, size.H, layer.recurrent_dropout, {dropout, kind, layer.level, when.order[row], 0});
     mask += size.H_pad;
@@ -166,7 +166,7 @@ template <class Real> struct BackwardRun {
     for (Index i = 0; i < layer.first_states(); ++i) learned[i] = 0;
     for (Index s = 0; s < layer.states(); ++s) {
       const Real* d_first = s ? d.d_c : d.d_h;
-      each_row(when, 0, when.sequences, H, [&](Index row) {
+      each_row(when.pulse, 0, when.sequences, H, [&](Index row) {
         const Real* from = d_first + row * H_pad;
         if (into.d_state) copy_row(into.d_state + when.order[row] * shape.state_size + here.state + s * H, from, H);
         for (Index i = 0; into.first_states && layer.learned_state && i < H; ++i) learned[s * H + i] += from[i];
