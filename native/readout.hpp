@@ -17,7 +17,9 @@ inline Index last_row(const Timetable& when, Index row) { return when.block[when
 template <class Visit>
 void each_readout_row(const NetworkShape& shape, const Timetable& when, Index numbers, const Visit& visit) {
   Index m = 0;
-  each_step(when, shape.readout == Readout::every ? when.steps : 1, numbers, [&](Index t, Index row) { visit(m++, row, t); });
+  each_step(when, shape.readout == Readout::every ? when.steps : 1, numbers, [&](Index t, Index row) __attribute__((always_inline)) {
+    visit(m++, row, t);
+  });
 }
 
 // Gathers what the readout sees of one direction of the top level into rows of W_pad numbers.

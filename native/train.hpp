@@ -35,15 +35,15 @@ inline bool drops_inputs(const NetworkShape& shape, const LayerShape& layer, con
 // zero, and zero times whatever stood there before must be zero.
 template <class Real, class Source>
 void set_inputs(const LayerSizes<Real>& size, const Timetable& when, bool reverse, Real* rows, const Source& source) {
-  Real* inputs = rows + size.H_pad;
-  each_step(when, when.steps, size.D, [&](Index t, Index row) {
-    Real* x = inputs + (when.block[t] + row) * size.row;
-    source(when.time_of(reverse, t, row), row, x);
-    x[size.D] = 1;
-  });
+  Purse purse{when.pulse};
   for (Index t = 0; t < when.steps; ++t) {
-    for (Index row = when.active[t]; row < when.block_rows(t); ++row) {
-      Real* x = inputs + (when.block[t] + row) * size.row;
+    Real* x = rows + when.block[t] * size.row + size.H_pad;
+    each_row(purse, 0, when.active[t], size.D, [&](Index row) __attribute__((always_inline)) {
+      source(when.time_of(reverse, t, row), row, x);
+      x[size.D] = 1;
+      x += size.row;
+    });
+    for (Index row = when.active[t]; row < when.block_rows(t); ++row, x += size.row) {
       for (Index d = 0; d <= size.D; ++d) x[d] = 0;
     }
   }
