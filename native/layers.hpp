@@ -217,7 +217,10 @@ inline __attribute__((always_inline)) void each_row(Spent& pulse, Index first, I
 template <class Visit> inline void each_step(const Timetable& when, Index steps, Index numbers, const Visit& visit) {
   Purse purse{when.pulse};
   for (Index t = 0; t < steps; ++t) {
-    each_row(purse, 0, when.active[t], numbers, [&](Index row) __attribute__((always_inline)) { visit(t, row); });
+    for (Index row = 0; row < when.active[t]; ++row) {
+      visit(t, row);
+      purse.spend(numbers);
+    }
   }
 }
 

@@ -38,11 +38,11 @@ void set_inputs(const LayerSizes<Real>& size, const Timetable& when, bool revers
   Purse purse{when.pulse};
   for (Index t = 0; t < when.steps; ++t) {
     Real* x = rows + when.block[t] * size.row + size.H_pad;
-    each_row(purse, 0, when.active[t], size.D, [&](Index row) __attribute__((always_inline)) {
+    for (Index row = 0; row < when.active[t]; ++row, x += size.row) {
       source(when.time_of(reverse, t, row), row, x);
       x[size.D] = 1;
-      x += size.row;
-    });
+      purse.spend(size.D);
+    }
     for (Index row = when.active[t]; row < when.block_rows(t); ++row, x += size.row) {
       for (Index d = 0; d <= size.D; ++d) x[d] = 0;
     }
