@@ -6,6 +6,8 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <chrono>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -21,6 +23,32 @@ template <class T> using In = nb::ndarray<const T, nb::c_contig, nb::device::cpu
 template <class T> using Out = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
 
 [[noreturn]] void refuse(const std::string& message) { throw nb::value_error(message.c_str()); }
+
+// Looks for Ctrl-C and other signals while a call computes without Python's lock. An exception of a signal's handler leaves the
+// call as if the call had raised it.
+class Signals : public rnn::Pulse {
+ public:
+  Signals() : Pulse{some_work, look_for_signals}, next_(Clock::now() + patience) {}
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr Index some_work = Index(1) << 20;  // done in a fraction of a millisecond, or in ten where memory is slow
+  static constexpr std::chrono::milliseconds patience{30};  // taking the lock may take another thread five
+
+  static void look_for_signals(rnn::Pulse& pulse) {
+    Signals& self = static_cast<Signals&>(pulse);
+    self.left = some_work;
+    if (Clock::now() < self.next_) return;
+    const nb::gil_scoped_acquire locked;
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();
+    const nb::object main_thread = nb::module_::import_("threading").attr("main_thread")();
+    const bool hears = nb::cast<unsigned long>(main_thread.attr("ident")) == PyThread_get_thread_ident();
+    if (!hears) self.left = std::numeric_limits<Index>::max();  // signals are the main thread's: leave others their lock
+    self.next_ = Clock::now() + patience;
+  }
+
+  Clock::time_point next_;
+};
 
 // A pointer to an array whose shape and alignment have been checked.
 template <class Array> auto* checked(const Array& array, const char* name, std::initializer_list<Index> shape) {
@@ -177,8 +205,9 @@ template <class Real> class BoundPlan {
   }
 
   void refresh() {
+    Signals signals;
     const nb::gil_scoped_release unlocked;  // it may have to wait for another thread's run
-    plan_->refresh();
+    plan_->refresh(signals);
   }
 
   std::unique_ptr<rnn::Tape<Real>> forward(const InputArrays& inputs, Index steps,
@@ -203,15 +232,17 @@ template <class Real> class BoundPlan {
     const rnn::ForwardResult<Real> result{readout_shaped(outputs, "outputs", N, steps),
                                           readout_shaped(preactivations, "preactivations", N, steps),
                                           checked(final_state, "final_state", {N, shape.state_size})};
+    Signals signals;
     const nb::gil_scoped_release unlocked;
-    return plan_->forward(run, state_data, result, keep_tape);
+    return plan_->forward(run, state_data, result, keep_tape, signals);
   }
 
   void backward(const rnn::Tape<Real>& tape, Index steps, const In<Real>& d_preactivations, const In<Real>& d_final_state,
                 const Out<Real>& gradient, const Out<Real>& d_inputs, const Out<Real>& d_state) {
     if (!plan_->made(tape)) refuse("tape must come from the forward of this plan.");
+    Signals signals;
     const rnn::NetworkShape& shape = plan_->shape();
-    const rnn::Timetable when = tape.schedule.timetable();
+    const rnn::Timetable when = tape.schedule.timetable(signals);
     const Index N = when.sequences;
     if (when.steps > steps) refuse("steps must be those of the forward run.");
     const bool every = shape.readout == rnn::Readout::every;
@@ -222,7 +253,7 @@ template <class Real> class BoundPlan {
                                     checked(d_state, "d_state", {N, shape.state_size}),
                                     false};
     const nb::gil_scoped_release unlocked;
-    plan_->backward(tape, d_a, d_final, into);
+    plan_->backward(tape, d_a, d_final, into, signals);
   }
 
   std::tuple<Index, Index> train_updates(
@@ -284,8 +315,9 @@ template <class Real> class BoundPlan {
                  target_rows, "targets");
     }
     rnn::Report into{checked(losses, "losses", {U}), checked(norms, "gradient_norms", {U}), checked(clipped, "clipped", {U}), 0, 0};
+    Signals signals;
     const nb::gil_scoped_release unlocked;
-    into = plan_->train_updates(training, into);
+    into = plan_->train_updates(training, into, signals);
     return {into.computed, into.applied};
   }
 

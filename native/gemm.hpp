@@ -8,6 +8,8 @@
 
 namespace {
 
+using rnn::Pulse;
+
 // a(row, k) = a[row · a_row + k · a_depth] and b(k, column) = b[k · b_depth + column], for k < depth.
 template <class Real> struct Operands {
   const Real* a;
@@ -55,9 +57,23 @@ inline __attribute__((always_inline)) void accumulate(
   }
 }
 
-template <int ROWS, int VECTORS, int SPLIT, class Real, class Epilogue>
-inline __attribute__((always_inline)) void tile(
-    Index row, Index column, const Operands<Real>& first, const Operands<Real>& second, const Epilogue& epilogue) {
+// Spends in larger amounts: loops whose rounds are short count in a register.
+struct Purse {
+  Pulse& pulse;
+  Index spent = 0;
+
+  __attribute__((always_inline)) void spend(Index work) {
+    spent += work;
+    if (__builtin_expect(spent < 1 << 16, 1)) return;
+    pulse.spend(spent);
+    spent = 0;
+  }
+};
+
+// However large a product is, its tiles are short: between them a run can be interrupted.
+template <int ROWS, int VECTORS, int SPLIT, class Real, class Spent, class Epilogue>
+inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index column, const Operands<Real>& first,
+                                                const Operands<Real>& second, const Epilogue& epilogue) {
   Vector<Real> sum[SPLIT][ROWS][VECTORS] = {};
   accumulate<ROWS, VECTORS, SPLIT, Real>(sum, first, row, column);
   accumulate<ROWS, VECTORS, SPLIT, Real>(sum, second, row, column);
@@ -71,22 +87,24 @@ inline __attribute__((always_inline)) void tile(
       epilogue(row + r, column + v * lanes<Real>, total);
     }
   }
+  pulse.spend(ROWS * VECTORS * (first.depth + second.depth));
 }
 
 // One row: as many columns at once as there are, and enough chains of sums to keep the processor busy.
-template <class Real, class Epilogue>
-inline __attribute__((always_inline)) void row_product(Index row, Index columns, const Operands<Real>& first, const Operands<Real>& second,
-                        const Epilogue& epilogue) {
+template <class Real, class Spent, class Epilogue>
+inline __attribute__((always_inline)) void row_product(Spent& pulse, Index row, Index columns, const Operands<Real>& first,
+                                                       const Operands<Real>& second, const Epilogue& epilogue) {
   constexpr Index L = lanes<Real>;
   Index column = 0;
-  for (; column + 4 * L <= columns; column += 4 * L) tile<1, 4, 2, Real>(row, column, first, second, epilogue);
-  for (; column + 2 * L <= columns; column += 2 * L) tile<1, 2, 4, Real>(row, column, first, second, epilogue);
-  for (; column < columns; column += L) tile<1, 1, 4, Real>(row, column, first, second, epilogue);
+  for (; column + 4 * L <= columns; column += 4 * L) tile<1, 4, 2, Real>(pulse, row, column, first, second, epilogue);
+  for (; column + 2 * L <= columns; column += 2 * L) tile<1, 2, 4, Real>(pulse, row, column, first, second, epilogue);
+  for (; column < columns; column += L) tile<1, 1, 4, Real>(pulse, row, column, first, second, epilogue);
 }
 
 template <class Real, class Epilogue>
-void single_row(Index row, Index columns, const Operands<Real>& first, const Operands<Real>& second, const Epilogue& epilogue) {
-  row_product<Real>(row, columns, first, second, epilogue);
+void single_row(Pulse& pulse, Index row, Index columns, const Operands<Real>& first, const Operands<Real>& second,
+                const Epilogue& epilogue) {
+  row_product<Real>(pulse, row, columns, first, second, epilogue);
 }
 
 // The largest tile: its sums, a row of b and a broadcast number of a fill the registers.
@@ -107,17 +125,17 @@ struct Parts {
 };
 
 template <int ROWS, class Real, class Epilogue>
-void tiles_of_rows(Index row, const Parts& vectors, const Operands<Real>& first, const Operands<Real>& second,
+void tiles_of_rows(Pulse& pulse, Index row, const Parts& vectors, const Operands<Real>& first, const Operands<Real>& second,
                    const Epilogue& epilogue) {
   if constexpr (ROWS <= most_rows) {
     Index column = 0;
     for (Index part = 0; part < vectors.count; ++part) {
       switch (vectors[part]) {
-        case 1: tile<ROWS, 1, (ROWS <= 4 ? 2 : 1), Real>(row, column, first, second, epilogue); break;
-        case 2: tile<ROWS, 2, (ROWS <= 2 ? 2 : 1), Real>(row, column, first, second, epilogue); break;
-        case 3: tile<ROWS, 3, 1, Real>(row, column, first, second, epilogue); break;
+        case 1: tile<ROWS, 1, (ROWS <= 4 ? 2 : 1), Real>(pulse, row, column, first, second, epilogue); break;
+        case 2: tile<ROWS, 2, (ROWS <= 2 ? 2 : 1), Real>(pulse, row, column, first, second, epilogue); break;
+        case 3: tile<ROWS, 3, 1, Real>(pulse, row, column, first, second, epilogue); break;
         default:
-          if constexpr (most_vectors == 4) tile<ROWS, 4, 1, Real>(row, column, first, second, epilogue);
+          if constexpr (most_vectors == 4) tile<ROWS, 4, 1, Real>(pulse, row, column, first, second, epilogue);
       }
       column += vectors[part] * lanes<Real>;
     }
@@ -126,19 +144,19 @@ void tiles_of_rows(Index row, const Parts& vectors, const Operands<Real>& first,
 
 // epilogue(row, column, sums) for every row < rows and every vector of columns < columns, which is a multiple of the lanes.
 template <class Real, class Epilogue>
-__attribute__((noinline)) void product(Index rows, Index columns, const Operands<Real>& first, const Operands<Real>& second,
-                    const Epilogue& epilogue) {
-  if (rows == 1) return single_row<Real>(0, columns, first, second, epilogue);
+__attribute__((noinline)) void product(Pulse& pulse, Index rows, Index columns, const Operands<Real>& first,
+                                       const Operands<Real>& second, const Epilogue& epilogue) {
+  if (rows == 1) return single_row<Real>(pulse, 0, columns, first, second, epilogue);
   const Parts heights(rows, most_rows), vectors(columns / lanes<Real>, most_vectors);
   Index row = 0;
   for (Index part = 0; part < heights.count; ++part) {
     switch (heights[part]) {
-      case 1: single_row<Real>(row, columns, first, second, epilogue); break;
-      case 2: tiles_of_rows<2, Real>(row, vectors, first, second, epilogue); break;
-      case 3: tiles_of_rows<3, Real>(row, vectors, first, second, epilogue); break;
-      case 4: tiles_of_rows<4, Real>(row, vectors, first, second, epilogue); break;
-      case 5: tiles_of_rows<5, Real>(row, vectors, first, second, epilogue); break;
-      default: tiles_of_rows<6, Real>(row, vectors, first, second, epilogue); break;
+      case 1: single_row<Real>(pulse, row, columns, first, second, epilogue); break;
+      case 2: tiles_of_rows<2, Real>(pulse, row, vectors, first, second, epilogue); break;
+      case 3: tiles_of_rows<3, Real>(pulse, row, vectors, first, second, epilogue); break;
+      case 4: tiles_of_rows<4, Real>(pulse, row, vectors, first, second, epilogue); break;
+      case 5: tiles_of_rows<5, Real>(pulse, row, vectors, first, second, epilogue); break;
+      default: tiles_of_rows<6, Real>(pulse, row, vectors, first, second, epilogue); break;
     }
     row += heights[part];
   }

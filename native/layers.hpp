@@ -203,17 +203,39 @@ template <class Cell, class Real> struct Step {
   }
 };
 
-// Calls visit(row, unit) for every vector of units of some rows.
-template <class Real, class Visit> inline void each_unit(Index rows, Index H_pad, const Visit& visit) {
-  for (Index row = 0; row < rows; ++row) {
-    for (Index unit = 0; unit < H_pad; unit += lanes<Real>) visit(row, unit);
+// Calls visit(row) for some rows, each of which is so many numbers to read. After some of them a run can be interrupted.
+template <class Spent, class Visit>
+inline __attribute__((always_inline)) void each_row(Spent& pulse, Index first, Index last, Index numbers, const Visit& visit) {
+  while (first < last) {
+    const Index some = last - first < 64 ? last : first + 64;
+    pulse.spend((some - first) * numbers);
+    for (; first < some; ++first) visit(first);
   }
+}
+
+// The same with visit(t, row) for the rows of every step.
+template <class Visit> inline void each_step(const Timetable& when, Index steps, Index numbers, const Visit& visit) {
+  Purse purse{when.pulse};
+  for (Index t = 0; t < steps; ++t) {
+    for (Index row = 0; row < when.active[t]; ++row) {
+      visit(t, row);
+      purse.spend(numbers);
+    }
+  }
+}
+
+// Calls visit(row, unit) for every vector of units of some rows.
+template <class Real, class Visit>
+inline void each_unit(const Timetable& when, Index rows, Index H_pad, const Visit& visit) {
+  each_row(when.pulse, 0, rows, H_pad, [&](Index row) __attribute__((always_inline)) {
+    for (Index unit = 0; unit < H_pad; unit += lanes<Real>) visit(row, unit);
+  });
 }
 
 // What the weights see of the states of a block: the states times the mask, where there is one.
 template <class Real>
 void mask_states(const LayerSizes<Real>& size, const Timetable& when, const LayerTape<Real>& tape, Index block) {
-  each_unit<Real>(when.block[block + 1] - when.block[block], size.H_pad, [&](Index row, Index unit) {
+  each_unit<Real>(when, when.block[block + 1] - when.block[block], size.H_pad, [&](Index row, Index unit) {
     const Vector<Real> h = load(tape.h + (when.block[block] + row) * tape.h_row + unit);
     store(tape.rows + (when.block[block] + row) * size.row + unit, h * load(tape.mask + row * size.H_pad + unit));
   });
@@ -226,6 +248,7 @@ void layer_forward(const LayerSizes<Real>& size, const LayerWeights<Real>& weigh
                    const LayerTape<Real>& tape) {
   const Index H = size.H, H_pad = size.H_pad, A = Cell::COLUMNS * H_pad;
   if (!ALONE && tape.mask) mask_states(size, when, tape, 0);
+  Purse purse{when.pulse};
   for (Index t = 0; t < when.steps; ++t) {
     const Real* now = tape.rows + when.block[t] * size.row;
     const Step<Cell, Real> step(size, when, tape, t);
@@ -233,7 +256,7 @@ void layer_forward(const LayerSizes<Real>& size, const LayerWeights<Real>& weigh
     const Operands<Real> by_state{now, size.row, 1, weights.forward, A, H};
     // The input's share comes first: it does not wait for the state of the step before.
     if constexpr (ALONE) {
-      row_product<Real>(0, A, by_input, by_state, [&](Index row, Index unit, Vector<Real> a) __attribute__((always_inline)) {
+      row_product<Real>(purse, 0, A, by_input, by_state, [&](Index row, Index unit, Vector<Real> a) __attribute__((always_inline)) {
         Units<Real> u;
         u.gate[0] = a;
         Cell::forward(u);
@@ -245,7 +268,7 @@ void layer_forward(const LayerSizes<Real>& size, const LayerWeights<Real>& weigh
     const IntoPadded<Real> sums = Cell::COLUMNS == 1 ? IntoPadded<Real>{step.h, step.h_row} : IntoPadded<Real>{step.gates, A};
     const auto columns = [&](Index from, Index to, Operands<Real> first, Operands<Real> second) {
       first.b += from * H_pad, second.b += from * H_pad;
-      product<Real>(rows, (to - from) * H_pad, first, second, IntoPadded<Real>{sums.to + from * H_pad, sums.width});
+      product<Real>(when.pulse, rows, (to - from) * H_pad, first, second, IntoPadded<Real>{sums.to + from * H_pad, sums.width});
     };
     if constexpr (Cell::H_FIRST > 0 && !Cell::resets_before) columns(0, Cell::H_FIRST, by_input, no_operands<Real>);
     columns(Cell::H_FIRST, Cell::X_END, by_input, by_state);
@@ -254,16 +277,16 @@ void layer_forward(const LayerSizes<Real>& size, const LayerWeights<Real>& weigh
       columns(Cell::X_END, Cell::COLUMNS, by_bias, by_state);
     }
     if constexpr (Cell::resets_before) {
-      each_unit<Real>(rows, H_pad, [&](Index row, Index unit) {
+      each_unit<Real>(when, rows, H_pad, [&](Index row, Index unit) {
         Units<Real> u = step.load_units(row, unit);
         Cell::reset(u);
         step.store_gates(row, unit, u);
       });
       zero(step.kept + rows * H_pad, (when.block_rows(t) - rows) * H_pad);  // rows without a step weigh nothing
       const Operands<Real> by_reset{step.kept, H_pad, 1, weights.reset_forward, H_pad, H};
-      product<Real>(rows, H_pad, by_input, by_reset, IntoPadded<Real>{step.gates, A});
+      product<Real>(when.pulse, rows, H_pad, by_input, by_reset, IntoPadded<Real>{step.gates, A});
     }
-    each_unit<Real>(rows, H_pad, [&](Index row, Index unit) {
+    each_unit<Real>(when, rows, H_pad, [&](Index row, Index unit) {
       Units<Real> u = step.load_units(row, unit);
       Cell::forward(u);
       step.store_gates(row, unit, u);
@@ -298,6 +321,7 @@ template <class Cell, bool ALONE, class Real>
 void layer_backward(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when,
                     const LayerTape<Real>& tape, const GradientAbove<Real>& above, const LayerGradients<Real>& d) {
   const Index H = size.H, H_pad = size.H_pad, A = Cell::COLUMNS * H_pad;
+  Purse purse{when.pulse};
   for (Index t = when.steps - 1; t >= 0; --t) {
     const Step<Cell, Real> step(size, when, tape, t);
     Real* d_a = d.d_a + when.block[t] * A;
@@ -320,10 +344,10 @@ void layer_backward(const LayerSizes<Real>& size, const LayerWeights<Real>& weig
       const auto finish = [&](Index row, Index unit, Vector<Real> d_h) __attribute__((always_inline)) {
         back(row, unit, d_h, d_above);
       };
-      if (going_on) row_product<Real>(0, H_pad, by_step_after, no_operands<Real>, finish);
+      if (going_on) row_product<Real>(purse, 0, H_pad, by_step_after, no_operands<Real>, finish);
     } else {
-      product<Real>(going_on, H_pad, by_step_after, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
-      for (Index row = 0; row < going_on; ++row) {
+      product<Real>(when.pulse, going_on, H_pad, by_step_after, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
+      each_row(when.pulse, 0, going_on, H_pad, [&](Index row) {
         const Real* d_above = above.at(t, row);
         for (Index unit = 0; unit < H_pad; unit += lanes<Real>) {
           Vector<Real> d_h = load(d.through + row * H_pad + unit);
@@ -331,16 +355,16 @@ void layer_backward(const LayerSizes<Real>& size, const LayerWeights<Real>& weig
           if constexpr (Cell::carries_d_h) d_h += load(d.d_h + row * H_pad + unit);
           back(row, unit, d_h, d_above);
         }
-      }
+      });
     }
-    for (Index row = going_on; row < when.active[t]; ++row) {  // sequences whose last step this is
+    each_row(when.pulse, going_on, when.active[t], H_pad, [&](Index row) {  // sequences whose last step this is
       const Real* d_above = above.at(t, row);
       for (Index unit = 0; unit < H_pad; unit += lanes<Real>) back(row, unit, load(d.d_h + row * H_pad + unit), d_above);
-    }
+    });
     if constexpr (Cell::resets_before) {
       const Operands<Real> by_n{d_a, A, 1, weights.reset_recurrent, H_pad, H};
-      product<Real>(when.active[t], H_pad, by_n, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
-      each_unit<Real>(when.active[t], H_pad, [&](Index row, Index unit) {
+      product<Real>(when.pulse, when.active[t], H_pad, by_n, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
+      each_unit<Real>(when, when.active[t], H_pad, [&](Index row, Index unit) {
         Vector<Real> d_r, d_seen = Cell::d_reset(step.load_units(row, unit), load(d.through + row * H_pad + unit), d_r);
         if (tape.mask) d_seen *= load(tape.mask + row * H_pad + unit);
         store(d_a + row * A + H_pad + unit, d_r);
@@ -386,11 +410,11 @@ void layer_weight_gradient(const LayerSizes<Real>& size, const Timetable& when, 
                                    sees_input ? d_W_x + gate * size.below.numbers() : nullptr,
                                    sees_input ? d_b_h + gate : d_b_hn, H, H_pad, size.D, first, size.below};
     const Operands<Real> over_time{d_a + p * H_pad, 1, size.A(), tape.rows + first, size.row, rows};
-    product<Real>(H, size.row - first, over_time, no_operands<Real>, into);
+    product<Real>(when.pulse, H, size.row - first, over_time, no_operands<Real>, into);
   }
   if constexpr (Cell::resets_before) {
     const Operands<Real> by_s{d_a, 1, size.A(), tape.kept, H_pad, rows};
-    product<Real>(H, H_pad, by_s, no_operands<Real>, IntoRows<Real>{d_W_h + Cell::GATE[0] * H * H, H, H});
+    product<Real>(when.pulse, H, H_pad, by_s, no_operands<Real>, IntoRows<Real>{d_W_h + Cell::GATE[0] * H * H, H, H});
   }
 }
 
@@ -413,9 +437,9 @@ void layer_input_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>
   for (Index t = 0; t < when.steps; ++t) {
     const Operands<Real> o{d_a + when.block[t] * size.A(), size.A(), 1, weights.input, size.D_pad, size.summed(size.x_end)};
     if (reverse) {
-      product<Real>(when.active[t], size.D_pad, o, no_operands<Real>, AddReversed<Real>{d_x, width, t, when});
+      product<Real>(when.pulse, when.active[t], size.D_pad, o, no_operands<Real>, AddReversed<Real>{d_x, width, t, when});
     } else {
-      product<Real>(when.active[t], size.D_pad, o, no_operands<Real>, IntoPadded<Real>{d_x + when.place(t, 0) * width, width});
+      product<Real>(when.pulse, when.active[t], size.D_pad, o, no_operands<Real>, IntoPadded<Real>{d_x + when.place(t, 0) * width, width});
     }
   }
 }
@@ -428,8 +452,8 @@ void layer_state_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>
   const Index H_pad = size.H_pad;
   const Operands<Real> o{d.d_a + Cell::H_FIRST * H_pad, size.A(), 1, weights.recurrent, H_pad,
                          size.summed(Cell::COLUMNS - Cell::H_FIRST)};
-  product<Real>(when.sequences, H_pad, o, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
-  each_unit<Real>(when.sequences, H_pad, [&](Index row, Index unit) {
+  product<Real>(when.pulse, when.sequences, H_pad, o, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
+  each_unit<Real>(when, when.sequences, H_pad, [&](Index row, Index unit) {
     Vector<Real> d_h = load(d.through + row * H_pad + unit);
     if (tape.mask) d_h *= load(tape.mask + row * H_pad + unit);
     if constexpr (Cell::carries_d_h) d_h += load(d.d_h + row * H_pad + unit);

@@ -77,11 +77,24 @@ struct NetworkShape {
   }
 };
 
+// How a long run is interrupted. Kernels count what they do, in steps of about a vector instruction; whenever the count is
+// used up they call `look`, which sets it anew and may throw. A run too short to use it up is not asked at all.
+struct Pulse {
+  Index left;
+  void (*look)(Pulse&);
+
+  __attribute__((always_inline)) void spend(Index work) {
+    left -= work;
+    if (__builtin_expect(left < 0, 0)) look(*this);
+  }
+};
+
 // When the rows of a batch run. Rows are sequences sorted by falling length; `order` says which sequence a row is. Hidden
 // states are stored in blocks of rows: block 0 holds the states before the first step, block t + 1 those after step t, with
 // a row for each sequence that had a step t. Nothing is stored for steps that do not exist. A reverse direction has steps of
 // its own: its step s of a sequence is that sequence's time length - 1 - s.
 struct Timetable {
+  Pulse& pulse;  // of the run
   Index sequences;
   Index steps;          // of the longest
   const Index* order;    // (sequences)
@@ -168,7 +181,8 @@ template <class Real> struct Gradients {
   bool first_states;
 };
 
-// The kernels of one instruction set and precision. Sizes are counted in numbers of type Real.
+// The kernels of one instruction set and precision. Sizes are counted in numbers of type Real. What has a timetable can be
+// left by an exception at any point, and then has written some of its results. Kernels own nothing that this would leak.
 template <class Real> struct Kernels {
   Index (*layout_bytes)(const NetworkShape&);
   void (*lay_out)(const NetworkShape&, void* layout);

@@ -42,8 +42,8 @@ void Schedule::lay_out(const Index* lengths) {
   for (Index t = 0; t < steps_; ++t) block_[std::size_t(t) + 2] = block_[std::size_t(t) + 1] + active_[std::size_t(t)];
 }
 
-Timetable Schedule::timetable() const {
-  return {Index(order_.size()), steps_, order_.data(), lengths_.data(), active_.data(), block_.data()};
+Timetable Schedule::timetable(Pulse& pulse) const {
+  return {pulse, Index(order_.size()), steps_, order_.data(), lengths_.data(), active_.data(), block_.data()};
 }
 
 NetworkDescription::NetworkDescription(std::vector<LayerShape> layers_, const NetworkShape& words)
@@ -121,25 +121,24 @@ Plan<Real>::Plan(std::unique_ptr<NetworkDescription> description, const Kernels<
   kernels_.lay_out(shape(), layout_.get());
   description_->shape.layout = layout_.get();
   drops_ = shape().drops();
-  packed_.at_least(kernels_.packed_size(shape()));
+  kernels_.pack(shape(), parameters_, packed_.at_least(kernels_.packed_size(shape())));
   gradient_.at_least(shape().parameter_count());
-  refresh();
 }
 
-template <class Real> void Plan<Real>::refresh() {
-  const std::lock_guard<std::mutex> lock(mutex_);
+template <class Real> void Plan<Real>::refresh(Pulse& pulse) {
+  const Turns::Turn turn(turns_, pulse);
   kernels_.pack(shape(), parameters_, packed_.at_least(0));
 }
 
 template <class Real>
 std::unique_ptr<Tape<Real>> Plan<Real>::forward(const Run<Real>& run, const Real* state, const ForwardResult<Real>& result,
-                                                bool keep_tape) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+                                                bool keep_tape, Pulse& pulse) {
+  const Turns::Turn turn(turns_, pulse);
   std::unique_ptr<Tape<Real>> kept = keep_tape ? std::make_unique<Tape<Real>>() : nullptr;
   Tape<Real>& tape = keep_tape ? *kept : own_tape_;
   tape.plan = number_;
   tape.schedule.build(run.lengths, nullptr, run.sequences);
-  const Timetable when = tape.schedule.timetable();
+  const Timetable when = tape.schedule.timetable(pulse);
   Real* memory = tape.memory.at_least(kernels_.tape_size(shape(), when));
   kernels_.forward(shape(), parameters_, packed_.data(), when, run.inputs, state, memory);
   const Index steps = shape().readout == Readout::every ? run.steps : 1;
@@ -151,19 +150,19 @@ std::unique_ptr<Tape<Real>> Plan<Real>::forward(const Run<Real>& run, const Real
 
 template <class Real>
 void Plan<Real>::backward(const Tape<Real>& tape, Padded<const Real> d_preactivations, const Real* d_final_state,
-                          const Gradients<Real>& into) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  const Timetable when = tape.schedule.timetable();
+                          const Gradients<Real>& into, Pulse& pulse) {
+  const Turns::Turn turn(turns_, pulse);
+  const Timetable when = tape.schedule.timetable(pulse);
   Real* workspace = workspace_.at_least(kernels_.workspace_size(shape(), when));
   kernels_.set_d_preactivations(shape(), when, d_preactivations, workspace);
   kernels_.backward(shape(), parameters_, packed_.data(), when, tape.inputs(), tape.memory.data(), d_final_state, workspace, into);
 }
 
-template <class Real> double Plan<Real>::gradient_of(const Training<Real>& training, Index update, bool& counts) {
+template <class Real> double Plan<Real>::gradient_of(const Training<Real>& training, Index update, bool& counts, Pulse& pulse) {
   counts = true;
   const Index first = training.boundaries[update], last = training.boundaries[update + 1];
   own_tape_.schedule.build(training.lengths, training.order + first, last - first);
-  const Timetable when = own_tape_.schedule.timetable();
+  const Timetable when = own_tape_.schedule.timetable(pulse);
   Real* tape = own_tape_.memory.at_least(kernels_.tape_size(shape(), when));
   Real* workspace = workspace_.at_least(kernels_.workspace_size(shape(), when));
   const Dropout dropout{training.dropout_key, std::uint64_t(training.epochs[update]), nullptr, nullptr};
@@ -211,10 +210,11 @@ void Plan<Real>::keep_carried_states(const Carried<Real>& carried, const Timetab
   }
 }
 
-template <class Real> double Plan<Real>::carried_gradient_of(const Training<Real>& training, Index update, bool& counts) {
+template <class Real> double Plan<Real>::carried_gradient_of(const Training<Real>& training, Index update, bool& counts,
+                                        Pulse& pulse) {
   batch_.take(training, training.boundaries[update], training.boundaries[update + 1]);
   own_tape_.schedule.build(batch_.lengths.data(), nullptr, Index(batch_.lengths.size()));
-  const Timetable when = own_tape_.schedule.timetable();
+  const Timetable when = own_tape_.schedule.timetable(pulse);
   Real* tape = own_tape_.memory.at_least(kernels_.tape_size(shape(), when));
   const Dropout dropout{training.dropout_key, std::uint64_t(training.epochs[update]), batch_.owners.data(),
                         batch_.first_steps.data()};
@@ -247,8 +247,8 @@ template <class Real> double Plan<Real>::carried_gradient_of(const Training<Real
   return loss;
 }
 
-template <class Real> Report Plan<Real>::train_updates(const Training<Real>& training, Report report) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+template <class Real> Report Plan<Real>::train_updates(const Training<Real>& training, Report report, Pulse& pulse) {
+  const Turns::Turn turn(turns_, pulse);
   Real* gradient = gradient_.at_least(0);
   report.computed = report.applied = 0;
   const bool* frozen = training.regularization.frozen;
@@ -256,7 +256,7 @@ template <class Real> Report Plan<Real>::train_updates(const Training<Real>& tra
       training.regularization.penalty > 0 || std::any_of(frozen, frozen + shape().tensor_count, [](bool is) { return is; });
   for (Index u = 0; u < training.updates; ++u) {
     bool counts;
-    double loss = training.carried.state ? carried_gradient_of(training, u, counts) : gradient_of(training, u, counts);
+    double loss = training.carried.state ? carried_gradient_of(training, u, counts, pulse) : gradient_of(training, u, counts, pulse);
     report.losses[u] = loss;
     report.gradient_norms[u] = 0;
     report.clipped[u] = false;

@@ -1,15 +1,33 @@
 // What lives longer than a call: a network's packed weights, its workspace, and the tapes of its runs. No Python here.
 #pragma once
 
-#include <cstring>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <new>
+#include <stdexcept>
+#include <thread>
 #include <vector>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include "network.hpp"
 
 namespace rnn {
+
+// Asks for large pages, as NumPy does for its arrays: gigabytes then come, go and are walked through in a fraction of the time.
+inline void prefer_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+  constexpr std::size_t large = std::size_t(1) << 22, page = 4096;
+  if (bytes < large) return;
+  const std::size_t skipped = page - reinterpret_cast<std::uintptr_t>(memory) % page;
+  madvise(static_cast<char*>(memory) + skipped, bytes - skipped, MADV_HUGEPAGE);  // a wish: whether it is granted is all the same
+#endif
+}
 
 // Zeroed memory for vectors of any instruction set; grows, never shrinks.
 template <class Real> class Buffer {
@@ -18,22 +36,54 @@ template <class Real> class Buffer {
     if (count > size_) {
       memory_.reset();
       size_ = 0;
-      const std::size_t bytes = std::size_t(count) * sizeof(Real);
-      memory_.reset(static_cast<Real*>(::operator new(bytes, alignment)));
-      std::memset(memory_.get(), 0, bytes);
+      std::size_t room = std::size_t(count) * sizeof(Real) + alignment;
+      memory_.reset(std::calloc(room, 1));  // the system zeroes large memory where it is first used: gigabytes do not wait for it
+      if (!memory_) throw std::bad_alloc();
+      prefer_large_pages(memory_.get(), room);
+      void* first = memory_.get();
+      aligned_ = static_cast<Real*>(std::align(alignment, 1, first, room));
       size_ = count;
     }
-    return memory_.get();
+    return aligned_;
   }
-  const Real* data() const { return memory_.get(); }
+  const Real* data() const { return aligned_; }
 
  private:
-  static constexpr std::align_val_t alignment{64};
+  static constexpr std::size_t alignment = 64;
   struct Free {
-    void operator()(Real* memory) const { ::operator delete(memory, alignment); }
+    void operator()(void* memory) const { std::free(memory); }
   };
-  std::unique_ptr<Real, Free> memory_;
+  std::unique_ptr<void, Free> memory_;
+  Real* aligned_ = nullptr;
   Index size_ = 0;
+};
+
+// One call at a time. Waiting for another thread's can be interrupted. A call from inside a call, by a signal handler that an
+// interruption runs, would wait for itself, and is refused.
+class Turns {
+ public:
+  class Turn {
+   public:
+    Turn(Turns& turns, Pulse& pulse) : turns_(turns) {
+      if (turns_.owner_ == std::this_thread::get_id()) {
+        throw std::runtime_error("this network is at work: a signal handler cannot use it before that has ended.");
+      }
+      while (!turns_.mutex_.try_lock_for(std::chrono::milliseconds(10))) pulse.look(pulse);
+      turns_.owner_ = std::this_thread::get_id();
+    }
+    ~Turn() {
+      turns_.owner_ = std::thread::id();
+      turns_.mutex_.unlock();
+    }
+    Turn(const Turn&) = delete;
+
+   private:
+    Turns& turns_;
+  };
+
+ private:
+  std::timed_mutex mutex_;
+  std::atomic<std::thread::id> owner_{std::thread::id()};
 };
 
 // Sorts sequences by falling length and lays out their rows; see Timetable.
@@ -41,7 +91,7 @@ class Schedule {
  public:
   // Row lengths are lengths[chosen[i]], or lengths[i] where chosen is null.
   void build(const Index* lengths, const Index* chosen, Index sequences);
-  Timetable timetable() const;
+  Timetable timetable(Pulse&) const;
 
  private:
   void lay_out(const Index* lengths);
@@ -122,22 +172,26 @@ template <class Real> struct CarriedBatch {
   void take(const Training<Real>&, Index first, Index last);
 };
 
-// One network on one set of kernels. Calls exclude each other: they share the workspace.
+// One network on one set of kernels. Calls exclude each other: they share the workspace. A call that is left by an exception
+// of its pulse has changed nothing but the workspace and what it was to fill; `train_updates` has made the updates before the one
+// under way, as whole updates.
 template <class Real> class Plan {
  public:
   Plan(std::unique_ptr<NetworkDescription>, const Kernels<Real>&, Real* parameters);
 
-  void refresh();  // after the parameters were changed from outside
-  std::unique_ptr<Tape<Real>> forward(const Run<Real>&, const Real* state, const ForwardResult<Real>&, bool keep_tape);
-  void backward(const Tape<Real>&, Padded<const Real> d_preactivations, const Real* d_final_state, const Gradients<Real>&);
-  Report train_updates(const Training<Real>&, Report);
+  void refresh(Pulse&);  // after the parameters were changed from outside
+  std::unique_ptr<Tape<Real>> forward(const Run<Real>&, const Real* state, const ForwardResult<Real>&, bool keep_tape,
+                                      Pulse&);
+  void backward(const Tape<Real>&, Padded<const Real> d_preactivations, const Real* d_final_state, const Gradients<Real>&,
+                Pulse&);
+  Report train_updates(const Training<Real>&, Report, Pulse&);
   const NetworkShape& shape() const { return description_->shape; }
   bool made(const Tape<Real>& tape) const { return tape.plan == number_; }
 
  private:
   // Forward, loss and backward of one update; gives the loss, or false in `counts` where nothing has a weight.
-  double gradient_of(const Training<Real>&, Index update, bool& counts);
-  double carried_gradient_of(const Training<Real>&, Index update, bool& counts);
+  double gradient_of(const Training<Real>&, Index update, bool& counts, Pulse&);
+  double carried_gradient_of(const Training<Real>&, Index update, bool& counts, Pulse&);
   void set_carried_states(const Carried<Real>&);
   void keep_carried_states(const Carried<Real>&, const Timetable&, const Dropout*);
 
@@ -147,7 +201,7 @@ template <class Real> class Plan {
   const Kernels<Real>& kernels_;
   Real* parameters_;
   bool drops_ = false;
-  std::mutex mutex_;
+  Turns turns_;
   Buffer<Real> packed_, workspace_, gradient_;
   Tape<Real> own_tape_;
   CarriedBatch<Real> batch_;

@@ -12,20 +12,22 @@ using rnn::TargetRows;
 // The row that holds the last state of sequence `row`: the last block that has it.
 inline Index last_row(const Timetable& when, Index row) { return when.block[when.lengths[row]] + row; }
 
-// Calls visit(m, row, t) for each row m of the readout: of the sequences sorted by length, and the time (0 with one output).
-template <class Visit> void each_readout_row(const NetworkShape& shape, const Timetable& when, const Visit& visit) {
-  const Index steps = shape.readout == Readout::every ? when.steps : 1;
+// Calls visit(m, row, t) for each row m of the readout, of so many numbers: of the sequences sorted by length, and the time (0
+// with one output).
+template <class Visit>
+void each_readout_row(const NetworkShape& shape, const Timetable& when, Index numbers, const Visit& visit) {
   Index m = 0;
-  for (Index t = 0; t < steps; ++t) {
-    for (Index row = 0; row < when.active[t]; ++row) visit(m++, row, t);
-  }
+  each_step(when, shape.readout == Readout::every ? when.steps : 1, numbers, [&](Index t, Index row) __attribute__((always_inline)) {
+    visit(m++, row, t);
+  });
 }
 
 // Gathers what the readout sees of one direction of the top level into rows of W_pad numbers.
 template <class Real>
 void gather_seen(const NetworkShape& shape, const Timetable& when, const LayerTape<Real>& tape, bool reverse, Index H_pad,
                  Real* seen, Index W_pad) {
-  each_readout_row(shape, when, [&](Index m, Index row, Index t) {
+  const Index steps = shape.readout == Readout::mean ? when.steps : 1;
+  each_readout_row(shape, when, steps * H_pad, [&](Index m, Index row, Index t) {
     Real* to = seen + m * W_pad;
     if (shape.readout != Readout::mean) {
       const Index step = when.time_of(reverse, t, row);
@@ -73,7 +75,8 @@ void readout_forward(const TapeParts<Real>& parts, const Real* packed, const rnn
   const Real *bias = packed + size.W * size.O_pad, *W = packed;
   static constexpr Real one = 1;
   const Operands<Real> by_state{seen.rows, seen.width, 1, W, size.O_pad, size.W}, by_bias{&one, 0, 0, bias, 0, 1};
-  product<Real>(when.readout_rows(shape.readout), size.O_pad, by_bias, by_state, IntoPadded<Real>{parts.preactivations(), size.O_pad});
+  product<Real>(when.pulse, when.readout_rows(shape.readout), size.O_pad, by_bias, by_state,
+                IntoPadded<Real>{parts.preactivations(), size.O_pad});
 }
 
 // d_W_y and d_b_y, and the gradient by what the readout saw (M, W_pad).
@@ -81,29 +84,31 @@ template <class Real>
 void readout_backward(const TapeParts<Real>& parts, const Real* packed, const rnn::Dropout* dropout, const Real* d_outputs,
                       Real* d_seen, Real* gradient) {
   const ReadoutSizes<Real>& size = layout<Real>(parts.shape).readout;
+  Pulse& pulse = parts.when.pulse;
   const Index rows = parts.when.readout_rows(parts.shape.readout), numbers = size.seen.numbers();
   const Seen<Real> seen(parts, dropout);
   Real *d_W_y = gradient, *d_b_y = d_W_y + size.O * numbers;
   for (Index b = 0; b < size.seen.count; ++b) {
     const Index first = b * size.seen.distance;
     const Operands<Real> over_rows{d_outputs, 1, size.O_pad, seen.rows + first, seen.width, rows};
-    product<Real>(size.O, size.seen.distance, over_rows, no_operands<Real>,
+    product<Real>(pulse, size.O, size.seen.distance, over_rows, no_operands<Real>,
                   IntoRows<Real>{d_W_y + b * size.seen.size, numbers, size.seen.size});
   }
-  for (Index o = 0; o < size.O; ++o) {
-    Real sum = 0;
-    for (Index m = 0; m < rows; ++m) sum += d_outputs[m * size.O_pad + o];
-    d_b_y[o] = sum;
+  for (Index o = 0; o < size.O; o += lanes<Real>) {
+    Vector<Real> sum = {};
+    for (Index m = 0; m < rows; ++m) sum += load(d_outputs + m * size.O_pad + o);
+    store_some(d_b_y + o, sum, size.O - o);
+    pulse.spend(rows);
   }
   const Operands<Real> by_output{d_outputs, size.O_pad, 1, packed + size.forward_weights(), size.W_pad, size.O};
-  product<Real>(rows, size.W_pad, by_output, no_operands<Real>, IntoPadded<Real>{d_seen, size.W_pad});
+  product<Real>(pulse, rows, size.W_pad, by_output, no_operands<Real>, IntoPadded<Real>{d_seen, size.W_pad});
 }
 
 template <class Real>
 void outputs(const NetworkShape& shape, const Timetable& when, const Real* tape, Padded<Real> preactivations, Real* y) {
   const Index O = shape.outputs, O_pad = layout<Real>(shape).readout.O_pad;
   const Real* a = TapeParts<Real>{shape, when, const_cast<Real*>(tape)}.preactivations();
-  each_readout_row(shape, when, [&](Index m, Index row, Index t) {
+  each_readout_row(shape, when, O, [&](Index m, Index row, Index t) {
     const Index place = (when.order[row] * preactivations.steps + t) * O;
     for (Index o = 0; o < O; ++o) preactivations.array[place + o] = a[m * O_pad + o];
     output_row(shape.output_activation, O, a + m * O_pad, y + place);
@@ -118,12 +123,12 @@ void final_states(const NetworkShape& shape, const Timetable& when, const rnn::D
     const LayerView<Real>& here = view<Real>(shape, l);
     const LayerTape<Real> layer = parts.layer(l, dropout);
     const Index H = here.size.H, H_pad = here.size.H_pad;
-    for (Index row = 0; row < when.sequences; ++row) {
+    each_row(when.pulse, 0, when.sequences, H, [&](Index row) {
       const Index last = last_row(when, row);
       Real* to = state + when.order[row] * shape.state_size + here.state;
       copy_row(to, layer.h + last * layer.h_row, H);
       if (here.size.has_memory) copy_row(to + H, layer.c + last * H_pad, H);
-    }
+    });
   }
 }
 
@@ -131,7 +136,7 @@ template <class Real>
 void set_d_preactivations(const NetworkShape& shape, const Timetable& when, Padded<const Real> d_preactivations,
                           Real* workspace) {
   const Index O = shape.outputs, O_pad = layout<Real>(shape).readout.O_pad;
-  each_readout_row(shape, when, [&](Index m, Index row, Index t) {
+  each_readout_row(shape, when, O, [&](Index m, Index row, Index t) {
     const Real* from = d_preactivations.array + (when.order[row] * d_preactivations.steps + t) * O;
     for (Index o = 0; o < O; ++o) workspace[m * O_pad + o] = from[o];
   });
@@ -144,7 +149,7 @@ double loss(const NetworkShape& shape, const Timetable& when, const Real* tape, 
   const Index O = shape.outputs, O_pad = layout<Real>(shape).readout.O_pad;
   const Real* a = TapeParts<Real>{shape, when, const_cast<Real*>(tape)}.preactivations();
   double total = 0;
-  each_readout_row(shape, when, [&](Index, Index row, Index t) {
+  each_readout_row(shape, when, 1, [&](Index, Index row, Index t) {
     total += double(targets.weights[targets.rows.starts[when.order[row]] + t]);
   });
   // All losses but the categorical cross-entropy average over the outputs of a row: the division is made once, here.
@@ -152,7 +157,7 @@ double loss(const NetworkShape& shape, const Timetable& when, const Real* tape, 
   const double scale = 1 / (sums_classes ? total : total * double(O));
   return with_loss(shape, [&](auto loss) {
     double sum = 0;
-    each_readout_row(shape, when, [&](Index m, Index row, Index t) {
+    each_readout_row(shape, when, O, [&](Index m, Index row, Index t) {
       const Index target = targets.rows.starts[when.order[row]] + t;
       const double share = double(targets.weights[target]) * scale;
       sum += share * loss.row(O, a + m * O_pad, targets.rows.array + target * O, Real(share), workspace + m * O_pad);

@@ -35,11 +35,13 @@ inline bool drops_inputs(const NetworkShape& shape, const LayerShape& layer, con
 // zero, and zero times whatever stood there before must be zero.
 template <class Real, class Source>
 void set_inputs(const LayerSizes<Real>& size, const Timetable& when, bool reverse, Real* rows, const Source& source) {
+  Purse purse{when.pulse};
   for (Index t = 0; t < when.steps; ++t) {
     Real* x = rows + when.block[t] * size.row + size.H_pad;
     for (Index row = 0; row < when.active[t]; ++row, x += size.row) {
       source(when.time_of(reverse, t, row), row, x);
       x[size.D] = 1;
+      purse.spend(size.D);
     }
     for (Index row = when.active[t]; row < when.block_rows(t); ++row, x += size.row) {
       for (Index d = 0; d <= size.D; ++d) x[d] = 0;
@@ -77,22 +79,20 @@ void read_inputs(const TapeParts<Real>& parts, Index layer, const Real* paramete
     }
   }
   if (!drops_inputs(shape, here, inputs.dropout)) return;
-  for (Index t = 0; t < when.steps; ++t) {
-    for (Index row = 0; row < when.active[t]; ++row) {
-      drop_inputs(shape, here, size.below, *inputs.dropout, when.order[row], when.time_of(here.reverse, t, row),
-                  rows + (when.block[t] + row) * size.row + size.H_pad);
-    }
-  }
+  each_step(when, when.steps, size.D, [&](Index t, Index row) {
+    drop_inputs(shape, here, size.below, *inputs.dropout, when.order[row], when.time_of(here.reverse, t, row),
+                rows + (when.block[t] + row) * size.row + size.H_pad);
+  });
 }
 
 // Rows of padded states from what the user gave (at `given`, or null), else from the learned ones (or null), else zero.
 template <class Real>
 void set_states(const Timetable& when, Index H, Index H_pad, const Real* given, Index width, const Real* learned, Real* to, Index to_row) {
-  for (Index row = 0; row < when.sequences; ++row, to += to_row) {
+  each_row(when.pulse, 0, when.sequences, H, [&](Index row) {
     const Real* from = given ? given + when.order[row] * width : learned;
-    zero(to, H_pad);
-    if (from) copy_row(to, from, H);
-  }
+    zero(to + row * to_row, H_pad);
+    if (from) copy_row(to + row * to_row, from, H);
+  });
 }
 
 template <class Real>
@@ -109,10 +109,11 @@ void set_first_states(const NetworkShape& shape, const Timetable& when, const La
 template <class Real>
 void set_state_mask(const Timetable& when, const LayerShape& layer, const LayerSizes<Real>& size, const Dropout& dropout, Real* mask) {
   const Mask kind = layer.reverse ? Mask::recurrent_reverse : Mask::recurrent;
-  for (Index row = 0; row < when.sequences; ++row, mask += size.H_pad) {
+  each_row(when.pulse, 0, when.sequences, size.H, [&](Index row) {
     for (Index i = 0; i < size.H_pad; ++i) mask[i] = 1;
     drop(mask, 0, size.H, layer.recurrent_dropout, {dropout, kind, layer.level, when.order[row], 0});
-  }
+    mask += size.H_pad;
+  });
 }
 
 template <class Real>
@@ -152,11 +153,10 @@ template <class Real> struct BackwardRun {
     const Real* given = d_final_state ? d_final_state + here.state : nullptr;
     set_states<Real>(when, H, H_pad, given, shape.state_size, nullptr, d.d_h, H_pad);
     if (here.size.has_memory) set_states<Real>(when, H, H_pad, given ? given + H : nullptr, shape.state_size, nullptr, d.d_c, H_pad);
-    for (Index row = 0; d_seen && row < when.sequences; ++row) {
-      for (Index i = 0; i < H_pad; i += lanes<Real>) {
-        store(d.d_h + row * H_pad + i, load(d.d_h + row * H_pad + i) + load(d_seen + row * seen_width + i));
-      }
-    }
+    if (!d_seen) return;
+    each_unit<Real>(when, when.sequences, H_pad, [&](Index row, Index i) {
+      store(d.d_h + row * H_pad + i, load(d.d_h + row * H_pad + i) + load(d_seen + row * seen_width + i));
+    });
   }
 
   void first_state_gradient(const LayerShape& layer, const LayerView<Real>& here) const {
@@ -166,11 +166,11 @@ template <class Real> struct BackwardRun {
     for (Index i = 0; i < layer.first_states(); ++i) learned[i] = 0;
     for (Index s = 0; s < layer.states(); ++s) {
       const Real* d_first = s ? d.d_c : d.d_h;
-      for (Index row = 0; row < when.sequences; ++row) {
+      each_row(when.pulse, 0, when.sequences, H, [&](Index row) {
         const Real* from = d_first + row * H_pad;
         if (into.d_state) copy_row(into.d_state + when.order[row] * shape.state_size + here.state + s * H, from, H);
         for (Index i = 0; into.first_states && layer.learned_state && i < H; ++i) learned[s * H + i] += from[i];
-      }
+      });
     }
   }
 
@@ -200,12 +200,10 @@ template <class Real> struct BackwardRun {
   void drop_below(Index l) const {
     const LayerSizes<Real>& size = view<Real>(shape, l).size;
     if (!drops_inputs(shape, shape.layers[l], inputs.dropout)) return;
-    for (Index t = 0; t < when.steps; ++t) {
-      for (Index row = 0; row < when.active[t]; ++row) {
-        Real* d_x = work.d_level(shape.layers[l].level) + when.place(t, row) * size.D_pad;
-        drop_inputs(shape, shape.layers[l], size.below, *inputs.dropout, when.order[row], t, d_x);
-      }
-    }
+    each_step(when, when.steps, size.D, [&](Index t, Index row) {
+      Real* d_x = work.d_level(shape.layers[l].level) + when.place(t, row) * size.D_pad;
+      drop_inputs(shape, shape.layers[l], size.below, *inputs.dropout, when.order[row], t, d_x);
+    });
   }
 
   // From d_x of the first level to the user's inputs and to the embedding.
@@ -213,17 +211,15 @@ template <class Real> struct BackwardRun {
     const Index D = shape.inputs, D_pad = padded<Real>(D);
     zero_numbers(into.parameters, shape.embedding_size());
     if (!into.d_inputs.array && !shape.vocabulary) return;
-    for (Index t = 0; t < when.steps; ++t) {
-      for (Index row = 0; row < when.active[t]; ++row) {
-        const Real* d_x = work.d_level(0) + when.place(t, row) * D_pad;
-        const Index n = when.order[row];
-        if (into.d_inputs.array) copy_row(into.d_inputs.array + (n * into.d_inputs.steps + t) * D, d_x, D);
-        if (!shape.vocabulary) continue;
-        const Index token = inputs.tokens[inputs.rows.starts[n] + t];
-        Real* d_W_e = into.parameters + (token >= 0 && token < shape.vocabulary ? token : 0) * D;
-        for (Index i = 0; i < D; ++i) d_W_e[i] += d_x[i];
-      }
-    }
+    each_step(when, when.steps, D, [&](Index t, Index row) {
+      const Real* d_x = work.d_level(0) + when.place(t, row) * D_pad;
+      const Index n = when.order[row];
+      if (into.d_inputs.array) copy_row(into.d_inputs.array + (n * into.d_inputs.steps + t) * D, d_x, D);
+      if (!shape.vocabulary) return;
+      const Index token = inputs.tokens[inputs.rows.starts[n] + t];
+      Real* d_W_e = into.parameters + (token >= 0 && token < shape.vocabulary ? token : 0) * D;
+      for (Index i = 0; i < D; ++i) d_W_e[i] += d_x[i];
+    });
   }
 
   static void zero_numbers(Real* to, Index count) {
@@ -246,7 +242,7 @@ void backward(const NetworkShape& shape, const Real* parameters, const Real* pac
   readout_backward(parts, readout_packed, inputs.dropout, work.d_outputs(), d_seen, into.parameters + readout_parameters);
   if (shape.readout == Readout::mean) {  // every real step has its share
     for (Index t = 0; t < when.steps; ++t) {
-      each_unit<Real>(when.active[t], W_pad, [&](Index row, Index i) {
+      each_unit<Real>(when, when.active[t], W_pad, [&](Index row, Index i) {
         store(d_above + when.place(t, row) * W_pad + i, load(d_seen + row * W_pad + i) / Real(when.lengths[row]));
       });
     }

@@ -130,6 +130,9 @@ class NetworkTraining(NetworkBase):
             If the checkpoint cannot be read or written.
         NonFiniteError
             If a loss or gradient is not finite; the parameters are those of the last good epoch.
+        KeyboardInterrupt
+            At Ctrl-C, also in the middle of a long update, which is then not made. The parameters are those after the updates
+            before it, and `history` has the epochs that were finished.
         """
         owner = "Network.fit"
         how = TrainingPlan(

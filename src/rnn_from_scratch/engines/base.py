@@ -222,7 +222,8 @@ class Engine(ABC, Generic[PlanType]):
     ) -> UpdateReport:
         """Make the updates one after the other; stop before applying one that is not finite.
 
-        This is the definition, composed of the other methods; an engine may do the same in one go.
+        This is the definition, composed of the other methods; an engine may do the same in one go. Ctrl-C leaves the parameters
+        as whole updates have made them, or between two operations of an optimiser's step: finite in any case.
         """
         losses, norms, clipped = [], [], []
         parameters = plan.parameters

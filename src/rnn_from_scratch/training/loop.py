@@ -23,7 +23,7 @@ from rnn_from_scratch.training.stopping import EarlyStopping
 __all__ = ["Callback", "NonFiniteError", "RunKeeper", "TrainingData", "TrainingPlan", "TrainingRun", "train"]
 
 SLICE_SECONDS = 0.05
-"""How long an engine may work before Python looks for Ctrl-C."""
+"""How long an engine may work before Python has its turn; within one update, an engine looks for Ctrl-C by itself."""
 
 Callback = Callable[[int, History], Any]
 """Called with the number of the epoch, from 1, and the history; training stops if it returns True."""
