@@ -1,84 +1,17 @@
-// One direction of a layer through time: forward beside backward, and the gradient of its weights.
+// One direction of a layer through time: forward beside backward, and the gradients of its weights, inputs and first states.
 //
-// A direction keeps one row per sequence and state: [h (padded to H_pad) | x (D) | 1], so that the product of a row with
-// [W_h | W_x | b_h] is the whole pre-activation, and the product of d_a with the rows is the gradient of all three.
+// The product of a state row [h | x | 1] with [W_h | W_x | b_h] is the whole pre-activation, and the product of d_a with the rows
+// is the gradient of all three.
 #pragma once
 
-#include "cells.hpp"
 #include "dropout.hpp"
 #include "gemm.hpp"
+#include "packing.hpp"
 
 namespace {
 
 using rnn::LayerShape;
-using rnn::NetworkShape;
 using rnn::Timetable;
-
-// What a layer (or the readout) reads: `count` blocks of `size` numbers, one for each direction below, `distance` apart.
-struct Blocks {
-  Index count, size, distance;
-
-  Index columns() const { return (count - 1) * distance + size; }
-  Index numbers() const { return count * size; }
-};
-
-// What the direction `layer` reads; with `layer` past the last one, what the readout reads.
-template <class Real> Blocks blocks_below(const NetworkShape& shape, Index layer) {
-  Index below = layer - 1;
-  if (layer < shape.layer_count) {
-    while (below >= 0 && shape.layers[below].level == shape.layers[layer].level) --below;
-    if (below < 0) return {1, shape.inputs, 0};
-  }
-  const Index H = shape.layers[below].hidden;
-  return {shape.directions(below), H, padded<Real>(H)};
-}
-
-// Widths and places inside one direction's memory.
-template <class Real> struct LayerSizes {
-  Index H, H_pad, D, D_pad, row;
-  Index gates, states, columns, x_end, h_first;
-  bool hidden_bias, has_memory, keeps, resets_before, masks_state;
-  Blocks below;
-
-  LayerSizes(const NetworkShape& shape, Index layer)
-      : H(shape.layers[layer].hidden), H_pad(padded<Real>(H)), gates(shape.layers[layer].gates()),
-        states(shape.layers[layer].states()), hidden_bias(rnn::facts(shape.layers[layer].cell).hidden_bias),
-        masks_state(shape.layers[layer].recurrent_dropout > 0), below(blocks_below<Real>(shape, layer)) {
-    D = below.columns();
-    D_pad = padded<Real>(D);
-    row = H_pad + padded<Real>(D + 1);
-    with_cell<Real>(shape.layers[layer], [this](auto cell) {
-      using Cell = decltype(cell);
-      columns = Cell::COLUMNS, x_end = Cell::X_END, h_first = Cell::H_FIRST;
-      has_memory = Cell::has_memory, keeps = Cell::keeps, resets_before = Cell::resets_before;
-    });
-  }
-
-  Index A() const { return columns * H_pad; }  // pre-activations of a row; column p of unit i is p · H_pad + i
-  // With one column the padding between columns is left out of sums over them.
-  Index summed(Index some) const { return columns == 1 ? H : some * H_pad; }
-
-  Index forward_weights() const { return (H + D + 1) * A(); }  // (H + D + 1, A): a row for each number of a state row
-  // Rows of W_h that need no padding are not copied: the columns that see the state are in the order of its gates.
-  bool recurrent_as_it_is() const { return H == H_pad; }
-  Index recurrent_weights() const { return recurrent_as_it_is() ? 0 : summed(columns - h_first) * H_pad; }
-  Index input_weights() const { return summed(x_end) * D_pad; }
-  Index reset_weights() const { return resets_before ? H * H_pad : 0; }  // W_hn by itself, once for each way
-  Index packed() const { return forward_weights() + recurrent_weights() + input_weights() + 2 * reset_weights(); }
-  Index W_x() const { return gates * H * below.numbers(); }
-  Index weights() const { return W_x() + gates * H * (H + 1) + (hidden_bias ? H : 0); }  // without first states
-};
-
-template <class Real> struct LayerWeights {
-  const Real *forward, *recurrent, *input, *reset_forward, *reset_recurrent;
-
-  // `parameters` are those of the direction, in the flat order.
-  LayerWeights(const LayerSizes<Real>& size, const Real* packed, const Real* parameters)
-      : forward(packed), recurrent(forward + size.forward_weights()), input(recurrent + size.recurrent_weights()),
-        reset_forward(input + size.input_weights()), reset_recurrent(reset_forward + size.reset_weights()) {
-    if (size.recurrent_as_it_is()) recurrent = parameters + size.W_x();
-  }
-};
 
 // What forward leaves behind: state rows of blocks 0 … T; where the true states lie, which are the rows themselves unless
 // a mask changes what the weights see; memories c; and for each step the gates and what else the cell keeps.
@@ -100,67 +33,6 @@ template <class Real> struct LayerTape {
     if (!masked) mask = nullptr, h = rows, h_row = layer.row;
   }
 };
-
-// Writes the transpose of `from`, (rows, columns) with rows from_row apart, its columns padded to whole vectors:
-// to[c · to_row + r] = from[r · from_row + c]. A vector of rows at a time, so that every cache line is written whole.
-template <class Real>
-void transpose(const Real* from, Index from_row, Index rows, Index columns, Real* to, Index to_row) {
-  for (Index r = 0; r < rows; r += lanes<Real>) {
-    const Index count = rows - r < lanes<Real> ? rows - r : lanes<Real>;
-    const Real* block = from + r * from_row;
-    Index c = 0;
-    for (; count == lanes<Real> && c + lanes<Real> <= columns; c += lanes<Real>) {
-      Vector<Real> square[lanes<Real>];
-#pragma GCC unroll 16
-      for (Index i = 0; i < lanes<Real>; ++i) square[i] = load(block + i * from_row + c);
-      transpose_square<Real>(square);
-#pragma GCC unroll 16
-      for (Index i = 0; i < lanes<Real>; ++i) store(to + (c + i) * to_row + r, square[i]);
-    }
-    for (; c < columns; ++c) {  // what is left at the edges
-      Vector<Real> column = {};
-      for (Index i = 0; i < count; ++i) column[i] = block[i * from_row + c];
-      store(to + c * to_row + r, column);
-    }
-  }
-}
-
-// Copies `from` (rows, columns) into rows of to_row numbers.
-template <class Real>
-void copy_rows(const Real* from, Index from_row, Index rows, Index columns, Real* to, Index to_row) {
-  for (Index r = 0; r < rows; ++r) copy_row(to + r * to_row, from + r * from_row, columns);
-}
-
-// From the flat parameters W_x (G·H, D), W_h (G·H, H), b_h (G·H) and perhaps b_hn (H) to the layouts above; padding, and
-// weights of columns that do not see input or state, stay zero.
-template <class Cell, class Real> void pack_layer(const LayerSizes<Real>& size, const Real* parameters, Real* packed) {
-  const Index H = size.H, H_pad = size.H_pad, A = size.A(), numbers = size.below.numbers();
-  const Real *W_x = parameters, *W_h = W_x + size.W_x(), *b_h = W_h + size.gates * H * H, *b_hn = b_h + size.gates * H;
-  Real *forward = packed, *recurrent = forward + size.forward_weights(), *input = recurrent + size.recurrent_weights();
-  for (Index p = 0; p < Cell::COLUMNS; ++p) {
-    const Index gate = Cell::GATE[p] * H;
-    if (p >= Cell::H_FIRST) {
-      transpose(W_h + gate * H, H, H, H, forward + p * H_pad, A);
-      if (!size.recurrent_as_it_is()) {
-        copy_rows(W_h + gate * H, H, H, H, recurrent + (p - Cell::H_FIRST) * H_pad * H_pad, H_pad);
-      }
-    }
-    Real* bias = forward + (H + size.D) * A + p * H_pad;
-    copy_row(bias, p < Cell::X_END ? b_h + gate : b_hn, H);
-    for (Index b = 0; p < Cell::X_END && b < size.below.count; ++b) {
-      const Real* block = W_x + gate * numbers + b * size.below.size;
-      const Index first = b * size.below.distance;
-      transpose(block, numbers, H, size.below.size, forward + (H + first) * A + p * H_pad, A);
-      copy_rows(block, numbers, H, size.below.size, input + p * H_pad * size.D_pad + first, size.D_pad);
-    }
-  }
-  if constexpr (Cell::resets_before) {
-    const Real* W_hn = W_h + Cell::GATE[0] * H * H;
-    Real* reset_forward = input + size.input_weights();
-    transpose(W_hn, H, H, H, reset_forward, H_pad);
-    copy_rows(W_hn, H, H, H, reset_forward + size.reset_weights(), H_pad);
-  }
-}
 
 // Loads and stores what a cell works on, a vector of units of one row at one step.
 template <class Cell, class Real> struct Step {
