@@ -106,7 +106,9 @@ double fraction(double value, const char* name) {
 constexpr Index most_units = Index(1) << 24;  // products of two sizes stay far from overflowing
 
 Index size(Index value, const char* name, Index least = 1) {
-  if (value < least || value > most_units) refuse(std::string(name) + " must be a possible size. Got " + std::to_string(value) + ".");
+  if (value < least || value > most_units) {
+    refuse(std::string(name) + " must be a possible size. Got " + std::to_string(value) + ".");
+  }
   return value;
 }
 
@@ -268,6 +270,8 @@ template <class Real> class BoundPlan {
     const auto& [order, boundaries, rates, epochs] = updates;
     const auto& [kind, beta1, beta2, epsilon, weight_decay, nesterov, m, v, count] = optimizer;
     const auto& [owners, first_steps, carried_state] = carried;
+    const auto& [penalty, frozen] = regularization;
+    const auto& [clipping_kind, limit] = clipping;
     const auto& [losses, norms, clipped] = report;
     const OwnInputs own(inputs, shape);
     const Index N = own.sequences(), M = first_axis(order), U = first_axis(rates);
@@ -280,9 +284,9 @@ template <class Real> class BoundPlan {
     training.lengths = own.lengths.data();
     training.dropout_key = dropout_key;
     training.epochs = own_epochs.data();
-    training.regularization = {std::get<0>(regularization), checked(std::get<1>(regularization), "frozen", {shape.tensor_count})};
-    training.targets = {{checked(target_array, "targets", {target_rows, shape.outputs}), own_target_starts.data(), shape.outputs},
-                        checked(weights, "weights", {target_rows})};
+    training.regularization = {penalty, checked(frozen, "frozen", {shape.tensor_count})};
+    const Real* target_data = checked(target_array, "targets", {target_rows, shape.outputs});
+    training.targets = {{target_data, own_target_starts.data(), shape.outputs}, checked(weights, "weights", {target_rows})};
     training.order = own_order.data();
     training.boundaries = own_boundaries.data();
     training.learning_rates = checked(rates, "learning_rates", {U});
@@ -292,7 +296,7 @@ template <class Real> class BoundPlan {
     const bool has_m = sgd ? beta1 > 0 || nesterov : !rmsprop, has_v = !sgd;
     training.optimizer = {optimizer_kind, beta1, beta2, epsilon, weight_decay, nesterov, checked(m, "m", {has_m ? P : 0}),
                           checked(v, "v", {has_v ? P : 0}), checked(count, "updates", {has_m && has_v ? 1 : 0})};
-    training.clipping = {word(std::get<0>(clipping), rnn::ClippingKind::value, "clipping"), std::get<1>(clipping)};
+    training.clipping = {word(clipping_kind, rnn::ClippingKind::value, "clipping"), limit};
     const Index state_rows = first_axis(carried_state);
     const bool carries = state_rows > 0;
     const std::vector<Index> own_owners = copied(owners, "owners", carries ? N : 0),
@@ -303,9 +307,8 @@ template <class Real> class BoundPlan {
     Real* states = checked(carried_state, "carried state", {state_rows, shape.state_size});
     training.carried = {own_owners.data(), own_first_steps.data(), carries ? states : nullptr};
     for (Index u = 0; u < U; ++u) {
-      if (training.boundaries[u] < 0 || training.boundaries[u] >= training.boundaries[u + 1] || training.boundaries[u + 1] > M) {
-        refuse("boundaries must rise and end inside order.");
-      }
+      const Index first = training.boundaries[u], last = training.boundaries[u + 1];
+      if (first < 0 || first >= last || last > M) refuse("boundaries must rise and end inside order.");
     }
     if (U > 0) {
       const Index first = training.boundaries[0], seen = training.boundaries[U] - first;
@@ -314,7 +317,8 @@ template <class Real> class BoundPlan {
       check_rows(training.targets.rows.starts, every ? training.lengths : nullptr, training.order + first, seen, N,
                  target_rows, "targets");
     }
-    rnn::Report into{checked(losses, "losses", {U}), checked(norms, "gradient_norms", {U}), checked(clipped, "clipped", {U}), 0, 0};
+    rnn::Report into{checked(losses, "losses", {U}), checked(norms, "gradient_norms", {U}), checked(clipped, "clipped", {U}),
+                     0, 0};
     Signals signals;
     const nb::gil_scoped_release unlocked;
     into = plan_->train_updates(training, into, signals);
@@ -348,8 +352,9 @@ template <class Real> void bind(nb::module_& module, const char* plan_name, cons
            nb::arg("d_final_state").noconvert(), nb::arg("gradient").noconvert(), nb::arg("d_inputs").noconvert(),
            nb::arg("d_state").noconvert())
       .def("train_updates", &Bound::train_updates, nb::arg("inputs").noconvert(), nb::arg("targets").noconvert(),
-           nb::arg("updates").noconvert(), nb::arg("dropout_key"), nb::arg("carried").noconvert(), nb::arg("optimizer").noconvert(),
-           nb::arg("regularization").noconvert(), nb::arg("clipping").noconvert(), nb::arg("report").noconvert());
+           nb::arg("updates").noconvert(), nb::arg("dropout_key"), nb::arg("carried").noconvert(),
+           nb::arg("optimizer").noconvert(), nb::arg("regularization").noconvert(), nb::arg("clipping").noconvert(),
+           nb::arg("report").noconvert());
 }
 
 }  // namespace

@@ -106,8 +106,8 @@ template <class Real> struct GRUCell : AnyCell {
 };
 
 // The same with the reset before the product: n = tanh(n_x + W_hn s) with s = r ⊙ h, which is kept; columns n, r, z. The
-// product with W_hn waits for r, and on the way back r waits for d_s = W_hnᵀ d_n: `reset` and `d_reset` are what has to be done
-// for the products, `forward` and `d_reset` come after them.
+// product with W_hn waits for r, and on the way back r waits for d_s = W_hnᵀ d_n: `reset` and `backward` come before these
+// products, `forward` and `d_reset` after them.
 template <class Real> struct GRUResetBeforeCell : AnyCell {
   static constexpr Index COLUMNS = 3, X_END = 3, H_FIRST = 1;
   static constexpr int GATE[] = {2, 0, 1};

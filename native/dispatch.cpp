@@ -70,7 +70,9 @@ const InstructionSet& choose() {
     for (const char* name : compiled_instruction_sets()) names += names.empty() ? name : std::string(", ") + name;
     throw std::runtime_error("RNN_FROM_SCRATCH_ISA must be one of " + names + ". Got '" + wanted + "'.");
   }
-  if (!best) throw std::runtime_error("this processor has none of the instruction sets that the native engine was compiled for.");
+  if (!best) {
+    throw std::runtime_error("this processor has none of the instruction sets that the native engine was compiled for.");
+  }
   return *best;
 }
 

@@ -38,7 +38,8 @@ struct MaskAddress {
 // Multiplies values, which are the units first_unit, first_unit + 1, … of the mask, with 0 or 1 / (1 − probability).
 template <class Real>
 void drop(Real* values, Index first_unit, Index count, double probability, const MaskAddress& address) {
-  const std::uint64_t threshold = std::uint64_t(probability * 18446744073709551616.0), place = 4 * std::uint64_t(address.level) + std::uint64_t(address.kind);
+  const std::uint64_t threshold = std::uint64_t(probability * 18446744073709551616.0);  // p · 2⁶⁴
+  const std::uint64_t place = 4 * std::uint64_t(address.level) + std::uint64_t(address.kind);
   const Real scale = Real(1 / (1 - probability));
   const std::uint64_t sequence = address.dropout.name(address.sequence);
   const std::uint64_t time = address.kind == Mask::between_layers ? address.dropout.time(address.sequence, address.step) : 0;

@@ -1,7 +1,7 @@
 // One direction of a layer through time: forward beside backward, and the gradients of its weights, inputs and first states.
 //
-// The product of a state row [h | x | 1] with [W_h | W_x | b_h] is the whole pre-activation, and the product of d_a with the rows
-// is the gradient of all three.
+// The product of a state row [h | x | 1] with [W_h | W_x | b_h] is the whole pre-activation, and the product of d_a with the
+// rows is the gradient of all three.
 #pragma once
 
 #include "dropout.hpp"
@@ -128,12 +128,13 @@ void layer_forward(const LayerSizes<Real>& size, const LayerWeights<Real>& weigh
     const Operands<Real> by_state{now, size.row, 1, weights.forward, A, H};
     // The input's share comes first: it does not wait for the state of the step before.
     if constexpr (ALONE) {
-      row_product<Real>(purse, 0, A, by_input, by_state, [&](Index row, Index unit, Vector<Real> a) __attribute__((always_inline)) {
+      const auto finish = [&](Index row, Index unit, Vector<Real> a) __attribute__((always_inline)) {
         Units<Real> u;
         u.gate[0] = a;
         Cell::forward(u);
         step.store_state(row, unit, u);
-      });
+      };
+      row_product<Real>(purse, 0, A, by_input, by_state, finish);
       continue;
     }
     const Index rows = when.active[t];
@@ -307,11 +308,15 @@ template <class Real>
 void layer_input_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when, bool reverse,
                           const Real* d_a, Real* d_x, Index width) {
   for (Index t = 0; t < when.steps; ++t) {
-    const Operands<Real> o{d_a + when.block[t] * size.A(), size.A(), 1, weights.input, size.D_pad, size.summed(size.x_end)};
+    const Operands<Real> by_step{d_a + when.block[t] * size.A(), size.A(), 1, weights.input, size.D_pad,
+                                 size.summed(size.x_end)};
+    const auto write = [&](const auto& into) {
+      product<Real>(when.pulse, when.active[t], size.D_pad, by_step, no_operands<Real>, into);
+    };
     if (reverse) {
-      product<Real>(when.pulse, when.active[t], size.D_pad, o, no_operands<Real>, AddReversed<Real>{d_x, width, t, when});
+      write(AddReversed<Real>{d_x, width, t, when});
     } else {
-      product<Real>(when.pulse, when.active[t], size.D_pad, o, no_operands<Real>, IntoPadded<Real>{d_x + when.place(t, 0) * width, width});
+      write(IntoPadded<Real>{d_x + when.place(t, 0) * width, width});
     }
   }
 }
@@ -322,9 +327,9 @@ template <class Cell, class Real>
 void layer_state_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when,
                           const LayerTape<Real>& tape, const LayerGradients<Real>& d) {
   const Index H_pad = size.H_pad;
-  const Operands<Real> o{d.d_a + Cell::H_FIRST * H_pad, size.A(), 1, weights.recurrent, H_pad,
-                         size.summed(Cell::COLUMNS - Cell::H_FIRST)};
-  product<Real>(when.pulse, when.sequences, H_pad, o, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
+  const Operands<Real> by_first_step{d.d_a + Cell::H_FIRST * H_pad, size.A(), 1, weights.recurrent, H_pad,
+                                     size.summed(Cell::COLUMNS - Cell::H_FIRST)};
+  product<Real>(when.pulse, when.sequences, H_pad, by_first_step, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
   each_unit<Real>(when, when.sequences, H_pad, [&](Index row, Index unit) {
     Vector<Real> d_h = load(d.through + row * H_pad + unit);
     if (tape.mask) d_h *= load(tape.mask + row * H_pad + unit);

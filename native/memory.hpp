@@ -111,7 +111,9 @@ template <class Real> struct TapeParts {
     const LayerSizes<Real>& size = view<Real>(shape, l).size;
     return {size, when, size.masks_state && dropout, layer_memory(l)};
   }
-  bool sees_states_themselves() const { return shape.readout == Readout::every && shape.directions(shape.layer_count - 1) == 1; }
+  bool sees_states_themselves() const {
+    return shape.readout == Readout::every && shape.directions(shape.layer_count - 1) == 1;
+  }
   Real* seen() const { return layer_memory(shape.layer_count); }  // (M, W_pad)
   Real* preactivations() const {
     return seen() + (sees_states_themselves() ? 0 : when.readout_rows(shape.readout) * layout<Real>(shape).readout.W_pad);

@@ -94,9 +94,9 @@ struct Pulse {
 // a row for each sequence that had a step t. Nothing is stored for steps that do not exist. A reverse direction has steps of
 // its own: its step s of a sequence is that sequence's time length - 1 - s.
 struct Timetable {
-  Pulse& pulse;  // of the run
+  Pulse& pulse;          // of the run
   Index sequences;
-  Index steps;          // of the longest
+  Index steps;           // of the longest
   const Index* order;    // (sequences)
   const Index* lengths;  // (sequences): of each row
   const Index* active;   // (steps + 1): rows at step t, and a closing 0
@@ -150,7 +150,6 @@ struct Regularization {
   double penalty;      // ½ · penalty · Σ‖W‖² over the weight matrices
   const bool* frozen;  // (tensors)
 };
-
 
 // beta1 keeps m (the momentum, for SGD), beta2 keeps v; arrays that an optimiser does not use are empty.
 template <class Real> struct Optimizer {

@@ -1,7 +1,7 @@
 // The weights of one direction of a layer as its products read them: their sizes, where they lie, and how they get there.
 //
-// A direction keeps one row per sequence and state: [h (padded to H_pad) | x (D) | 1]. Forward weights lie so that the product of
-// a row with them is the whole pre-activation; the other layouts are those that the gradients flow back through.
+// A direction keeps one row per sequence and state: [h (padded to H_pad) | x (D) | 1]. Forward weights lie so that the product
+// of a row with them is the whole pre-activation; the other layouts are those that the gradients flow back through.
 #pragma once
 
 #include "cells.hpp"

@@ -1,3 +1,4 @@
+// Schedules of batches, and what a plan does with its kernels: whole runs, and training update by update.
 #include "plan.hpp"
 
 #include <algorithm>
@@ -155,11 +156,11 @@ void Plan<Real>::backward(const Tape<Real>& tape, Padded<const Real> d_preactiva
   const Timetable when = tape.schedule.timetable(pulse);
   Real* workspace = workspace_.at_least(kernels_.workspace_size(shape(), when));
   kernels_.set_d_preactivations(shape(), when, d_preactivations, workspace);
-  kernels_.backward(shape(), parameters_, packed_.data(), when, tape.inputs(), tape.memory.data(), d_final_state, workspace, into);
+  kernels_.backward(shape(), parameters_, packed_.data(), when, tape.inputs(), tape.memory.data(), d_final_state, workspace,
+                    into);
 }
 
-template <class Real> double Plan<Real>::gradient_of(const Training<Real>& training, Index update, bool& counts, Pulse& pulse) {
-  counts = true;
+template <class Real> double Plan<Real>::gradient_of(const Training<Real>& training, Index update, Pulse& pulse) {
   const Index first = training.boundaries[update], last = training.boundaries[update + 1];
   own_tape_.schedule.build(training.lengths, training.order + first, last - first);
   const Timetable when = own_tape_.schedule.timetable(pulse);
@@ -210,8 +211,28 @@ void Plan<Real>::keep_carried_states(const Carried<Real>& carried, const Timetab
   }
 }
 
-template <class Real> double Plan<Real>::carried_gradient_of(const Training<Real>& training, Index update, bool& counts,
-                                        Pulse& pulse) {
+template <class Real> bool Plan<Real>::has_weight(const TargetRows<Real>& targets) const {
+  double weight = 0;
+  for (std::size_t n = 0; n < batch_.lengths.size(); ++n) {
+    const Index steps = shape().readout == Readout::every ? batch_.lengths[n] : 1;
+    for (Index t = 0; t < steps; ++t) weight += double(targets.weights[batch_.target_starts[n] + t]);
+  }
+  return weight > 0;
+}
+
+// Only whole sequences start from learned states.
+template <class Real> void Plan<Real>::add_learned_state_gradient() {
+  Real *gradient = gradient_.at_least(0), *d_state = batch_.d_state.at_least(0);
+  for (std::size_t n = 0; n < batch_.lengths.size(); ++n, d_state += shape().state_size) {
+    for (Index i = 0; batch_.first_steps[n] == 0 && i < shape().state_size; ++i) {
+      const Index parameter = description_->learned[std::size_t(i)];
+      if (parameter >= 0) gradient[parameter] += d_state[i];
+    }
+  }
+}
+
+template <class Real>
+std::optional<double> Plan<Real>::carried_gradient_of(const Training<Real>& training, Index update, Pulse& pulse) {
   batch_.take(training, training.boundaries[update], training.boundaries[update + 1]);
   own_tape_.schedule.build(batch_.lengths.data(), nullptr, Index(batch_.lengths.size()));
   const Timetable when = own_tape_.schedule.timetable(pulse);
@@ -219,31 +240,21 @@ template <class Real> double Plan<Real>::carried_gradient_of(const Training<Real
   const Dropout dropout{training.dropout_key, std::uint64_t(training.epochs[update]), batch_.owners.data(),
                         batch_.first_steps.data()};
   const Sequences<Real>& rows = training.inputs.rows;
-  const Inputs<Real> inputs{{rows.array, batch_.starts.data(), rows.width}, training.inputs.tokens, drops_ ? &dropout : nullptr};
+  const Inputs<Real> inputs{{rows.array, batch_.starts.data(), rows.width},
+                            training.inputs.tokens,
+                            drops_ ? &dropout : nullptr};
   set_carried_states(training.carried);
   kernels_.forward(shape(), parameters_, packed_.data(), when, inputs, batch_.state.data(), tape);
   keep_carried_states(training.carried, when, inputs.dropout);
 
   const Sequences<Real>& target_rows = training.targets.rows;
   const TargetRows<Real> targets{{target_rows.array, batch_.target_starts.data(), target_rows.width}, training.targets.weights};
-  double weight = 0;
-  for (Index n = 0; n < when.sequences; ++n) {
-    const Index steps = shape().readout == Readout::every ? batch_.lengths[std::size_t(n)] : 1;
-    for (Index t = 0; t < steps; ++t) weight += double(targets.weights[batch_.target_starts[std::size_t(n)] + t]);
-  }
-  counts = weight > 0;
-  if (!counts) return 0;
+  if (!has_weight(targets)) return std::nullopt;
   Real* workspace = workspace_.at_least(kernels_.workspace_size(shape(), when));
   const double loss = kernels_.loss(shape(), when, tape, targets, workspace);
-  Real *gradient = gradient_.at_least(0), *d_state = batch_.d_state.at_least(0);
-  const Gradients<Real> into{gradient, {nullptr, 0}, d_state, false};
+  const Gradients<Real> into{gradient_.at_least(0), {nullptr, 0}, batch_.d_state.at_least(0), false};
   kernels_.backward(shape(), parameters_, packed_.data(), when, inputs, tape, nullptr, workspace, into);
-  for (Index n = 0; n < when.sequences; ++n, d_state += shape().state_size) {  // only whole sequences start from learned states
-    for (Index i = 0; batch_.first_steps[std::size_t(n)] == 0 && i < shape().state_size; ++i) {
-      const Index parameter = description_->learned[std::size_t(i)];
-      if (parameter >= 0) gradient[parameter] += d_state[i];
-    }
-  }
+  add_learned_state_gradient();
   return loss;
 }
 
@@ -255,16 +266,16 @@ template <class Real> Report Plan<Real>::train_updates(const Training<Real>& tra
   const bool regularizes =
       training.regularization.penalty > 0 || std::any_of(frozen, frozen + shape().tensor_count, [](bool is) { return is; });
   for (Index u = 0; u < training.updates; ++u) {
-    bool counts;
-    double loss = training.carried.state ? carried_gradient_of(training, u, counts, pulse) : gradient_of(training, u, counts, pulse);
-    report.losses[u] = loss;
-    report.gradient_norms[u] = 0;
+    const std::optional<double> found =
+        training.carried.state ? carried_gradient_of(training, u, pulse) : gradient_of(training, u, pulse);
+    report.losses[u] = report.gradient_norms[u] = 0;
     report.clipped[u] = false;
     ++report.computed;
-    if (!counts) {  // nothing to learn from here: the states have moved on, and that is all
+    if (!found) {  // nothing to learn from here: the states have moved on, and that is all
       ++report.applied;
       continue;
     }
+    double loss = *found;
     if (regularizes) loss += kernels_.regularize(shape(), training.regularization, parameters_, gradient);
     const GradientSize size = kernels_.clip(shape(), training.clipping, gradient);
     report.losses[u] = loss;

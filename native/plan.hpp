@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -25,7 +26,7 @@ inline void prefer_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] s
   constexpr std::size_t large = std::size_t(1) << 22, page = 4096;
   if (bytes < large) return;
   const std::size_t skipped = page - reinterpret_cast<std::uintptr_t>(memory) % page;
-  madvise(static_cast<char*>(memory) + skipped, bytes - skipped, MADV_HUGEPAGE);  // a wish: whether it is granted is all the same
+  madvise(static_cast<char*>(memory) + skipped, bytes - skipped, MADV_HUGEPAGE);  // a wish, granted or not
 #endif
 }
 
@@ -37,7 +38,7 @@ template <class Real> class Buffer {
       memory_.reset();
       size_ = 0;
       std::size_t room = std::size_t(count) * sizeof(Real) + alignment;
-      memory_.reset(std::calloc(room, 1));  // the system zeroes large memory where it is first used: gigabytes do not wait for it
+      memory_.reset(std::calloc(room, 1));  // the system zeroes large memory where it is first used: nothing waits for it
       if (!memory_) throw std::bad_alloc();
       prefer_large_pages(memory_.get(), room);
       void* first = memory_.get();
@@ -173,8 +174,8 @@ template <class Real> struct CarriedBatch {
 };
 
 // One network on one set of kernels. Calls exclude each other: they share the workspace. A call that is left by an exception
-// of its pulse has changed nothing but the workspace and what it was to fill; `train_updates` has made the updates before the one
-// under way, as whole updates.
+// of its pulse has changed nothing but the workspace and what it was to fill; `train_updates` has made the updates before the
+// one under way, as whole updates.
 template <class Real> class Plan {
  public:
   Plan(std::unique_ptr<NetworkDescription>, const Kernels<Real>&, Real* parameters);
@@ -189,11 +190,13 @@ template <class Real> class Plan {
   bool made(const Tape<Real>& tape) const { return tape.plan == number_; }
 
  private:
-  // Forward, loss and backward of one update; gives the loss, or false in `counts` where nothing has a weight.
-  double gradient_of(const Training<Real>&, Index update, bool& counts, Pulse&);
-  double carried_gradient_of(const Training<Real>&, Index update, bool& counts, Pulse&);
+  // Forward, loss and backward of one update. From carried states there is no loss where nothing has a weight.
+  double gradient_of(const Training<Real>&, Index update, Pulse&);
+  std::optional<double> carried_gradient_of(const Training<Real>&, Index update, Pulse&);
   void set_carried_states(const Carried<Real>&);
   void keep_carried_states(const Carried<Real>&, const Timetable&, const Dropout*);
+  bool has_weight(const TargetRows<Real>&) const;
+  void add_learned_state_gradient();
 
   const Index number_;
   std::unique_ptr<NetworkDescription> description_;

@@ -12,14 +12,13 @@ using rnn::TargetRows;
 // The row that holds the last state of sequence `row`: the last block that has it.
 inline Index last_row(const Timetable& when, Index row) { return when.block[when.lengths[row]] + row; }
 
-// Calls visit(m, row, t) for each row m of the readout, of so many numbers: of the sequences sorted by length, and the time (0
-// with one output).
+// Calls visit(m, row, t) for each row m of the readout, of so many numbers: with the row among the sequences sorted by length,
+// and the time (0 with one output).
 template <class Visit>
 void each_readout_row(const NetworkShape& shape, const Timetable& when, Index numbers, const Visit& visit) {
   Index m = 0;
-  each_step(when, shape.readout == Readout::every ? when.steps : 1, numbers, [&](Index t, Index row) __attribute__((always_inline)) {
-    visit(m++, row, t);
-  });
+  const Index steps = shape.readout == Readout::every ? when.steps : 1;
+  each_step(when, steps, numbers, [&](Index t, Index row) __attribute__((always_inline)) { visit(m++, row, t); });
 }
 
 // Gathers what the readout sees of one direction of the top level into rows of W_pad numbers.
@@ -38,7 +37,9 @@ void gather_seen(const NetworkShape& shape, const Timetable& when, const LayerTa
     const Real length = Real(when.lengths[row]);
     for (Index i = 0; i < H_pad; i += lanes<Real>) {
       Vector<Real> sum = {};
-      for (Index step = 0; step < when.lengths[row]; ++step) sum += load(tape.h + (when.block[step + 1] + row) * tape.h_row + i);
+      for (Index step = 0; step < when.lengths[row]; ++step) {
+        sum += load(tape.h + (when.block[step + 1] + row) * tape.h_row + i);
+      }
       store(to + i, sum / length);
     }
   });
@@ -117,7 +118,8 @@ void outputs(const NetworkShape& shape, const Timetable& when, const Real* tape,
 
 // The states at the last real steps, into rows (N, state_size) in the user's order.
 template <class Real>
-void final_states(const NetworkShape& shape, const Timetable& when, const rnn::Dropout* dropout, const Real* tape, Real* state) {
+void final_states(const NetworkShape& shape, const Timetable& when, const rnn::Dropout* dropout, const Real* tape,
+                  Real* state) {
   const TapeParts<Real> parts{shape, when, const_cast<Real*>(tape)};
   for (Index l = 0; l < shape.layer_count; ++l) {
     const LayerView<Real>& here = view<Real>(shape, l);

@@ -72,7 +72,8 @@ void read_inputs(const TapeParts<Real>& parts, Index layer, const Real* paramete
       const Index source = top - (size.below.count - 1) + b;
       const bool reverse = shape.layers[source].reverse;
       const LayerTape<Real> below = parts.layer(source, inputs.dropout);
-      const Index first = b * size.below.distance, count = size.D - first < size.below.distance ? size.D - first : size.below.distance;
+      const Index first = b * size.below.distance, rest = size.D - first;
+      const Index count = rest < size.below.distance ? rest : size.below.distance;
       set_inputs(size, when, here.reverse, rows, [&](Index time, Index row, Real* x) {
         copy_row(x + first, below.h + (when.block[when.time_of(reverse, time, row) + 1] + row) * below.h_row, count);
       });
@@ -87,7 +88,8 @@ void read_inputs(const TapeParts<Real>& parts, Index layer, const Real* paramete
 
 // Rows of padded states from what the user gave (at `given`, or null), else from the learned ones (or null), else zero.
 template <class Real>
-void set_states(const Timetable& when, Index H, Index H_pad, const Real* given, Index width, const Real* learned, Real* to, Index to_row) {
+void set_states(const Timetable& when, Index H, Index H_pad, const Real* given, Index width, const Real* learned, Real* to,
+                Index to_row) {
   each_row(when.pulse, 0, when.sequences, H, [&](Index row) {
     const Real* from = given ? given + when.order[row] * width : learned;
     zero(to + row * to_row, H_pad);
@@ -107,7 +109,8 @@ void set_first_states(const NetworkShape& shape, const Timetable& when, const La
 }
 
 template <class Real>
-void set_state_mask(const Timetable& when, const LayerShape& layer, const LayerSizes<Real>& size, const Dropout& dropout, Real* mask) {
+void set_state_mask(const Timetable& when, const LayerShape& layer, const LayerSizes<Real>& size, const Dropout& dropout,
+                    Real* mask) {
   const Mask kind = layer.reverse ? Mask::recurrent_reverse : Mask::recurrent;
   each_row(when.pulse, 0, when.sequences, size.H, [&](Index row) {
     for (Index i = 0; i < size.H_pad; ++i) mask[i] = 1;
@@ -151,8 +154,9 @@ template <class Real> struct BackwardRun {
     const LayerGradients<Real> d = work.layer();
     const Index H = here.size.H, H_pad = here.size.H_pad;
     const Real* given = d_final_state ? d_final_state + here.state : nullptr;
+    const Real* given_c = given ? given + H : nullptr;
     set_states<Real>(when, H, H_pad, given, shape.state_size, nullptr, d.d_h, H_pad);
-    if (here.size.has_memory) set_states<Real>(when, H, H_pad, given ? given + H : nullptr, shape.state_size, nullptr, d.d_c, H_pad);
+    if (here.size.has_memory) set_states<Real>(when, H, H_pad, given_c, shape.state_size, nullptr, d.d_c, H_pad);
     if (!d_seen) return;
     each_unit<Real>(when, when.sequences, H_pad, [&](Index row, Index i) {
       store(d.d_h + row * H_pad + i, load(d.d_h + row * H_pad + i) + load(d_seen + row * seen_width + i));
@@ -174,7 +178,8 @@ template <class Real> struct BackwardRun {
     }
   }
 
-  void direction(Index l, const Real* d_final_state, const Real* d_seen, Index seen_width, const Real* d_above, Index width) const {
+  void direction(Index l, const Real* d_final_state, const Real* d_seen, Index seen_width, const Real* d_above,
+                 Index width) const {
     const LayerShape& layer = shape.layers[l];
     const LayerView<Real>& here = view<Real>(shape, l);
     const LayerTape<Real> tape = parts.layer(l, inputs.dropout);
