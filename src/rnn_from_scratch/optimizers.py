@@ -138,15 +138,15 @@ class RMSprop:
     ) -> None:
         """One step, in place."""
         v = state["v"]
-        room = gradient * gradient
-        room *= 1 - self.alpha
+        new = gradient * gradient
+        new *= 1 - self.alpha
         v *= self.alpha
-        v += room
-        np.sqrt(v, out=room)
-        room += self.epsilon
-        np.divide(gradient, room, out=room)
-        room *= learning_rate
-        parameters -= room
+        v += new
+        step = np.sqrt(v, out=new)
+        step += self.epsilon
+        np.divide(gradient, step, out=step)
+        step *= learning_rate
+        parameters -= step
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -154,6 +155,13 @@ class Updates:
     def __len__(self) -> int:
         return len(self.learning_rates)
 
+    def dropout(self, u: int, chosen: IndexArray) -> Dropout:
+        """The masks of update u, which sees the chosen sequences."""
+        key, epoch = self.dropout_key, int(self.epochs[u])
+        if self.carried is None:
+            return Dropout(key, epoch, chosen)
+        return Dropout(key, epoch, self.carried.owners[chosen], self.carried.first_steps[chosen])
+
 
 @dataclass(frozen=True)
 class UpdateRule:
@@ -226,37 +234,32 @@ class Engine(ABC, Generic[PlanType]):
         as whole updates have made them, or between two operations of an optimiser's step: finite in any case.
         """
         losses, norms, clipped = [], [], []
-        parameters = plan.parameters
+        parameters, drops = plan.parameters, plan.specification.drops
         matrices = parameters.matrices
-        drops = plan.specification.drops
         slices = parameters.slices.values()
         frozen = [parameters.slices[name] for name in rule.frozen]
         decayed = [where for where in matrices if where not in frozen]
         applied = 0
-        first, *ends = updates.boundaries.tolist()
-        order = updates.order[first : ends[-1]]
+        first, last = int(updates.boundaries[0]), int(updates.boundaries[-1])
+        order = updates.order[first:last]
         all_inputs, all_targets = updates.inputs.select(order), updates.targets.select(order)
-        begin = 0
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported, not warned of
-            for u, end in enumerate(ends):
-                where = slice(begin, end - first)
-                begin = end - first
-                chosen, inputs, targets = order[where], all_inputs.select(where), all_targets.select(where)
+            for u, (begin, end) in enumerate(pairwise((updates.boundaries - first).tolist())):
+                where = slice(begin, end)
+                dropout = updates.dropout(u, order[where]) if drops else None
+                inputs, targets = all_inputs.select(where), all_targets.select(where)
+                found: tuple[float, FloatArray] | None
                 if updates.carried is None:
-                    dropout = Dropout(updates.dropout_key, int(updates.epochs[u]), chosen) if drops else None
-                    loss, gradient = batch_loss(self, plan, inputs, targets, dropout)
+                    found = batch_loss(self, plan, inputs, targets, dropout)
                 else:
-                    owners, first_steps = updates.carried.owners[chosen], updates.carried.first_steps[chosen]
-                    key, epoch = updates.dropout_key, int(updates.epochs[u])
-                    dropout = Dropout(key, epoch, owners, first_steps) if drops else None
-                    found = carried_loss(self, plan, inputs, targets, dropout, updates.carried, chosen)
-                    if found is None:
-                        losses.append(0.0)
-                        norms.append(0.0)
-                        clipped.append(False)
-                        applied += 1
-                        continue
-                    loss, gradient = found
+                    found = carried_loss(self, plan, inputs, targets, dropout, updates.carried, order[where])
+                if found is None:  # nothing to learn from here: the states have moved on, and that is all
+                    losses.append(0.0)
+                    norms.append(0.0)
+                    clipped.append(False)
+                    applied += 1
+                    continue
+                loss, gradient = found
                 if rule.penalty:
                     loss += add_penalty(rule.penalty, parameters.vector, matrices, gradient)
                 for tensor in frozen:

@@ -37,7 +37,6 @@ Numbers = TypeVar("Numbers", bound=np.number[Any])
 
 CELLS: dict[str, Any] = {"elman": elman, "gru": gru, "lstm": lstm}
 
-
 Places = dict[str, dict[str, FloatArray]]
 """Tensors by the place they belong to, and there by the names of the alphabet: ``["layer0.reverse"]["W_h"]``."""
 
@@ -51,11 +50,19 @@ class Stage(NamedTuple):
     states: tuple[str, ...]  # their full names
     options: dict[str, Any]  # of the cell's step
     room: Room
-    small: Room  # for short runs without a tape, of which nothing outlives the call
+    brief: Room  # for short runs without a tape, of which nothing outlives the call
+
+    def room_for(self, x: FloatArray, keep_tape: bool) -> Room:
+        """Where forward gets its arrays when it reads x (T, N, D)."""
+        T, N, _ = x.shape
+        return self.room if keep_tape or T * N * self.direction.layer.hidden_size > SHORT_RUN else self.brief
 
 
-SMALL = 1 << 15
-"""Numbers in the states of a short run."""
+SHORT_RUN = 1 << 15
+"""Numbers that the states of a short run have at most."""
+
+EVERY_STEP = np.zeros((1, 1), np.int64)
+"""The step in the address of masks that are the same at every step."""
 
 
 class ThreadWorkspace(threading.local, Workspace):
@@ -96,12 +103,12 @@ class NumpyPlan(Plan):
         return gradient, by_place(self.parameters.named(gradient))
 
     @cached_property
-    def training(self) -> TrainingPlan:
+    def training(self) -> NumpyTrainingPlan:
         """The plan that training runs on, and nobody else."""
-        return TrainingPlan(self.specification, self.parameters)
+        return NumpyTrainingPlan(self.specification, self.parameters)
 
 
-class TrainingPlan(NumpyPlan):
+class NumpyTrainingPlan(NumpyPlan):
     """Uses the same arrays in every update. What a run on it gives is valid until the next run, so it stays inside training."""
 
     def __init__(self, specification: NetworkSpecification, parameters: Parameters) -> None:
@@ -190,15 +197,16 @@ class NumpyEngine(Engine[NumpyPlan]):
             if input_mask is not None:
                 x = x * input_mask
             outputs, last = [], []
-            for direction, cell, p, names, options, room, small in stages:
-                h, final, cells[direction.name] = cell.forward(
-                    p,
+            for stage in stages:
+                direction, names = stage.direction, stage.states
+                h, final, cells[direction.name] = stage.cell.forward(
+                    stage.p,
                     rows.reverse(x) if direction.reverse else x,
                     tuple([rows.sort(state[name]) for name in names]),
                     rows.active,
                     None if dropout is None else _state_mask(direction, dropout, x.dtype),
-                    **options,
-                    room=room if keep_tape or x.shape[0] * x.shape[1] * direction.layer.hidden_size > SMALL else small,
+                    **stage.options,
+                    room=stage.room_for(x, keep_tape),
                 )
                 outputs.append(rows.reverse(h) if direction.reverse else h)
                 last.append(final[0])
@@ -342,9 +350,6 @@ def _state_mask(direction: Direction, dropout: Dropout, dtype: np.dtype[np.float
     units, probability = layer.hidden_size, layer.recurrent_dropout
     same: FloatArray = masks.mask(dropout, direction.level, kind, EVERY_STEP, units, probability, dtype)[0]
     return same
-
-
-EVERY_STEP = np.zeros((1, 1), np.int64)
 
 
 def _seen(specification: NetworkSpecification, rows: Rows, h: FloatArray, last: list[FloatArray]) -> FloatArray:

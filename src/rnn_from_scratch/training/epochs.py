@@ -127,13 +127,12 @@ class Epochs:
         self.boundaries = np.append(np.arange(0, N, self.batch_size, dtype=np.int64), N)
         self.generator_before = self.generator.bit_generator.state
         seen = self.targets if self.parts is None else self.parts.targets
+        # (N,) or (C,): the weight of each sequence or part
         if seen.shared:  # the rows of a series may be more than memory holds
             self.weights = seen.lengths * float(seen.weights[0])
         else:
             sums = np.concatenate([[0.0], np.cumsum(seen.weights, dtype=np.float64)])
-            self.weights = (
-                sums[seen.starts + seen.lengths] - sums[seen.starts]
-            )  # (N,) or (C,): of each sequence or part
+            self.weights = sums[seen.starts + seen.lengths] - sums[seen.starts]
         self.total = float(self.weights.sum())
 
     @property

@@ -16,9 +16,12 @@ __all__ = ["evaluate", "run_all"]
 
 
 def run_all(
-    engine: Engine[PlanType], plan: PlanType, inputs: Batch, state: State | None, wanted: bool
+    engine: Engine[PlanType], plan: PlanType, inputs: Batch, state: State | None, wants_states: bool
 ) -> tuple[FloatArray, dict[str, FloatArray]]:
-    """The outputs of all sequences, from the given state or else the first one, and if wanted their final states."""
+    """The outputs of all sequences, from the given state or else the first one, and if wanted their final states.
+
+    Of a single piece the final states come in any case.
+    """
     N, pieces = len(inputs), inputs.pieces()
     if N * inputs.steps <= MOST_ROWS:
         run = engine.forward(plan, inputs, first_state(plan, N) if state is None else state, keep_tape=False)
@@ -26,13 +29,13 @@ def run_all(
     specification, dtype = plan.specification, plan.parameters.dtype
     rows = inputs.steps if specification.readout == "every" else 1
     outputs = np.zeros((N, rows, specification.output_size), dtype)
-    states = zero_state(specification, N if wanted else 0, dtype)
+    states = zero_state(specification, N if wants_states else 0, dtype)
     for chosen in pieces:
         part = inputs.select(chosen)
         own = None if state is None else {name: values[chosen] for name, values in state.items()}
         run = engine.forward(plan, part, own or first_state(plan, len(part)), keep_tape=False)
         outputs[chosen, : part.steps] = run.outputs.reshape(len(part), -1, specification.output_size)
-        if wanted:
+        if wants_states:
             for name, values in run.final_state.items():
                 states[name][chosen] = values
     return outputs if specification.readout == "every" else outputs[:, 0], states
