@@ -134,9 +134,7 @@ def forward(
     H = p["W_h"].shape[1]
     advance = ADVANCE[reset]
     gates = room.empty("gates", (T, 3, N, H), x.dtype)
-    project_gates(
-        x, _by_gate(p["W_x"]), _by_gate(p["b_h"]), out=gates
-    )  # what the inputs contribute; the loop turns it into gates
+    project_gates(x, _by_gate(p["W_x"]), _by_gate(p["b_h"]), out=gates)  # the inputs' share; the loop makes gates of it
     past = room.empty("past", (T, N, H), x.dtype)
     h = room.empty("h", (T + 1, N, H), x.dtype)
     from_h = room.empty("from_h", (3, N, H), x.dtype)
@@ -155,8 +153,9 @@ def backward(
 ) -> tuple[dict[str, FloatArray], FloatArray | None, tuple[FloatArray, ...]]:
     """All steps in reverse: d_h (T, N, H) and d_h_T (N, H) give d_p, d_x (T, N, D) and d_h_0 (N, H)."""
     x, h, past, mask, H = tape.x, tape.h, tape.past, tape.mask, tape.h.shape[2]
-    d_h_0 = d_state[0].copy()
-    d_all = BACKWARD[tape.reset](p, tape, d_h, d_h_0, room)  # (T, N, …): by a_n, a_r, a_z, and by q
+    d_h_next = room.empty("d_h_next", h.shape[1:], h.dtype)  # by the state that step t hands on
+    d_h_next[...] = d_state[0]  # a row joins when its sequence ends
+    d_all = BACKWARD[tape.reset](p, tape, d_h, d_h_next, room)  # (T, N, …): by a_n, a_r, a_z, and by q
     clear_ended(d_all, tape.active)
     d_a = d_all[:, :, : 3 * H]
     seen = h[:-1] if mask is None else h[:-1] * mask
@@ -170,7 +169,7 @@ def backward(
     if tape.reset == "after":
         d_p["b_hn"] = sums[3 * H :]
     d_x = flat(d_a).dot(np.roll(p["W_x"], H, axis=0)).reshape(x.shape) if wants_d_x else None
-    return d_p, d_x, (d_h_0,)
+    return d_p, d_x, (d_h_next,)
 
 
 def _factors(tape: Tape, room: Room) -> FloatArray:
@@ -179,8 +178,8 @@ def _factors(tape: Tape, room: Room) -> FloatArray:
     With the reset before the product, the second and last are what d_s is multiplied with for d_a_r and d_h.
     """
     r, z, n = tape.gates.swapaxes(0, 1)
-    by = room.empty("factors", (len(r), 4, *r.shape[1:]), r.dtype)
-    by_n, by_r, by_z, by_past = by.swapaxes(0, 1)
+    factors = room.empty("factors", (len(r), 4, *r.shape[1:]), r.dtype)
+    by_n, by_r, by_z, by_past = factors.swapaxes(0, 1)
     np.multiply(n, n, by_n)
     np.subtract(1.0, by_n, by_n)
     np.subtract(1.0, z, by_past)  # by_past holds 1 − z, and then z (1 − z), for a while
@@ -195,23 +194,21 @@ def _factors(tape: Tape, room: Room) -> FloatArray:
         by_r *= by_past
     else:
         by_past[...] = r  # and s = r ⊙ h_{t-1} makes by_r = h_{t-1} r (1 − r)
-    return by
+    return factors
 
 
 def _backward_after(p: Tensors, tape: Tape, d_h: FloatArray, d_h_next: FloatArray, room: Room) -> FloatArray:
     """d_a_n, d_a_r, d_a_z, d_q (T, N, 4·H); leaves d_h_0 in d_h_next."""
     T, N, H = tape.past.shape
-    by, z = _factors(tape, room), tape.gates[:, 1]
+    factors, z = _factors(tape, room), tape.gates[:, 1]
     d_all = room.empty("d_all", (T, N, 4, H), z.dtype)
-    rows, buffer = d_all.reshape(T, N, 4 * H), room.empty("buffer", (N, H), z.dtype)
-    arrays = (by, d_all.swapaxes(1, 2), rows[:, :, H:], z, buffer, tape.mask)
+    rows, spare = d_all.reshape(T, N, 4 * H), room.empty("spare", (N, H), z.dtype)
+    arrays = (factors, d_all.swapaxes(1, 2), rows[:, :, H:], z, d_h_next, spare, tape.mask)
     steps = lasting(room, tape.mask).steps("backward", tape.active, *arrays)
-    for (by_t, d_t, seen_by_W_h, z_t, from_W_h, m), d_next, d_h_t in back_through_time(
-        steps, tape.active, d_h_next, d_h
-    ):
+    for (factors_t, d_t, d_r_z_q, z_t, d_next, from_W_h, m), d_h_t in back_through_time(steps, tape.active, d_h):
         d_next += d_h_t
-        np.multiply(d_next, by_t, d_t)  # everything is d_h_t times something known: one product for all four
-        seen_by_W_h.dot(p["W_h"], from_W_h)
+        np.multiply(d_next, factors_t, d_t)  # everything is d_h_t times something known: one product for all four
+        d_r_z_q.dot(p["W_h"], from_W_h)
         if m is not None:
             from_W_h *= m
         d_next *= z_t
@@ -223,21 +220,22 @@ def _backward_before(p: Tensors, tape: Tape, d_h: FloatArray, d_h_next: FloatArr
     """d_a_n, d_a_r, d_a_z (T, N, 3·H); leaves d_h_0 in d_h_next."""
     T, N, H = tape.past.shape
     W_hr_hz, W_hn = p["W_h"][: 2 * H], p["W_h"][2 * H :]
-    by_n, by_r, by_z, r = _factors(tape, room).swapaxes(0, 1)
-    rows = room.empty("d_all", (T, N, 3 * H), r.dtype)
-    for t in range(T - 1, -1, -1):
-        n = tape.active[t]
-        d_next, d_a = d_h_next[:n], rows[t, :n]
-        d_next += d_h[t, :n]
-        np.multiply(d_next, by_n[t, :n], d_a[:, :H])
-        np.multiply(d_next, by_z[t, :n], d_a[:, 2 * H :])
-        d_s = d_a[:, :H].dot(W_hn)
-        np.multiply(d_s, by_r[t, :n], d_a[:, H : 2 * H])
-        d_s *= r[t, :n]
-        d_s += d_a[:, H:].dot(W_hr_hz)
-        if tape.mask is not None:
-            d_s *= tape.mask[:n]
-        d_next *= tape.gates[t, 1, :n]
+    factors, z = _factors(tape, room), tape.gates[:, 1]
+    rows = room.empty("d_all", (T, N, 3 * H), z.dtype)
+    gradients = (rows[:, :, :H], rows[:, :, H : 2 * H], rows[:, :, 2 * H :], rows[:, :, H:])
+    steps = lasting(room, tape.mask).steps("backward", tape.active, factors, *gradients, z, d_h_next, tape.mask)
+    for (factors_t, d_n, d_r, d_z, d_r_z, z_t, d_next, m), d_h_t in back_through_time(steps, tape.active, d_h):
+        by_n, by_r, by_z, r = factors_t
+        d_next += d_h_t
+        np.multiply(d_next, by_n, d_n)
+        np.multiply(d_next, by_z, d_z)
+        d_s = d_n.dot(W_hn)
+        np.multiply(d_s, by_r, d_r)
+        d_s *= r
+        d_s += d_r_z.dot(W_hr_hz)
+        if m is not None:
+            d_s *= m
+        d_next *= z_t
         d_next += d_s
     return rows
 

@@ -49,7 +49,6 @@ from rnn_from_scratch.textbook.products import (
 
 __all__ = ["Tape", "backward", "forward", "step"]
 
-
 SIGMOIDS_FIRST = np.array([0, 1, 3, 2])
 """Inside forward and backward the gates stand in the order i, f, o, g, so that one call makes all three sigmoids."""
 
@@ -128,18 +127,19 @@ def backward(
     """All steps in reverse: d_h (T, N, H), d_h_T and d_c_T (N, H) give d_p, d_x (T, N, D), and d_h_0, d_c_0."""
     seen, c, tanh_c, gates, active, mask = tape
     T, N, H = tanh_c.shape
-    by, from_h_to_c = _factors(tape, room)
+    factors, from_h_to_c = _factors(tape, room)
     d_a = room.empty("d_a", (T, N, 4, H), c.dtype)
     rows, W_h = d_a.reshape(T, N, 4 * H), p["W_h"]
-    d_h_next, d_c_next = (d.copy() for d in d_state)  # a row joins when its sequence ends
+    d_h_next = room.empty("d_h_next", (N, H), c.dtype)  # by the states that step t hands on
+    d_c_next = room.empty("d_c_next", (N, H), c.dtype)
+    d_h_next[...], d_c_next[...] = d_state  # a row joins when its sequence ends
     spare = room.empty("spare", (N, H), c.dtype)
     d_gates = d_a.swapaxes(1, 2)
-    factors = (by[:, :2], by[:, 2], by[:, 3], from_h_to_c, gates[:, 1])
-    gradients = (d_gates[:, :2], d_gates[:, 2], d_gates[:, 3], rows)
-    steps = lasting(room, mask).steps("backward", active, *factors, *gradients, spare, mask)
-    for (by_i_f, by_o, by_g, by_tanh, f, d_i_f, d_g, d_o, d_a_t, spare_t, m), d_next, d_c, d_h_t in back_through_time(
-        steps, active, d_h_next, d_c_next, d_h
-    ):
+    known = (factors[:, :2], factors[:, 2], factors[:, 3], from_h_to_c, gates[:, 1])
+    wanted = (d_gates[:, :2], d_gates[:, 2], d_gates[:, 3], rows)
+    steps = lasting(room, mask).steps("backward", active, *known, *wanted, d_h_next, d_c_next, spare, mask)
+    for arrays, d_h_t in back_through_time(steps, active, d_h):
+        by_i_f, by_o, by_g, by_tanh, f, d_i_f, d_g, d_o, d_a_t, d_next, d_c, spare_t, m = arrays
         d_next += d_h_t
         d_c += np.multiply(d_next, by_tanh, spare_t)
         np.multiply(d_c, by_i_f, d_i_f)
