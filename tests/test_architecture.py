@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import rnn_from_scratch
 
 PACKAGE = Path(rnn_from_scratch.__file__).parent
+NATIVE = Path(__file__).parents[1] / "native"
 NAME = "rnn_from_scratch"
 
 # From the ground up. Rooms on one floor of this list may not import each other, except where one room is a folder.
@@ -115,7 +117,7 @@ def violations(path: Path) -> Iterator[str]:
         if top != NAME:
             if top in optional:
                 continue
-            if not (top in RUNTIME or top in __import__("sys").stdlib_module_names):
+            if not (top in RUNTIME or top in sys.stdlib_module_names):
                 yield f"{place}: not a dependency of this room"
         elif here not in ("__init__", "__main__"):
             there = module.split(".")[1]
@@ -149,6 +151,15 @@ def test_the_check_can_fail() -> None:
     found = list(imports(ast.parse(upwards)))
     assert found == [("rnn_from_scratch.network", 1, False), ("json", 3, True)]
     assert floor_of("network") > floor_of("textbook")
+
+
+def test_native_files_are_short_and_narrow() -> None:
+    sources = [*NATIVE.glob("*.hpp"), *NATIVE.glob("*.cpp")]
+    assert len(sources) > 10
+    for path in sources:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert len(lines) <= 450, path
+        assert [line for line in lines if len(line) > 128] == [], path
 
 
 def test_files_and_functions_are_short() -> None:

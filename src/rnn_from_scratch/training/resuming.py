@@ -27,10 +27,9 @@ from rnn_from_scratch.validation import integer, positive, shown
 
 __all__ = ["Checkpoints", "Keeper", "Moment", "as_checkpoints", "keeper_of", "read_moment"]
 
-SECONDS = 60.0
-SAMPLED_ROWS = 1024
-"""Rows of a data set whose numbers tell it from another one."""
-METRICS = ("metrics", "validation_metrics")  # the fields of a history that hold lists by name
+DEFAULT_SECONDS = 60.0
+SAMPLED_ROWS = 1024  # whose numbers tell a data set from another one
+LISTS_BY_NAME = ("metrics", "validation_metrics")  # fields of a history
 RUN_WORDS = {"drawn", "dropout_key", "schedule_state", "stopping_state", "recent_norms"}
 
 
@@ -62,7 +61,7 @@ class Checkpoints:
         if self.every_epochs is not None:
             object.__setattr__(self, "every_epochs", integer(self.every_epochs, "every_epochs", "Checkpoints"))
         elif self.every_seconds is None:
-            object.__setattr__(self, "every_seconds", SECONDS)
+            object.__setattr__(self, "every_seconds", DEFAULT_SECONDS)
         if self.every_seconds is not None:
             object.__setattr__(self, "every_seconds", positive(self.every_seconds, "every_seconds", "Checkpoints"))
 
@@ -329,18 +328,18 @@ def _require_like(found: Mapping[str, Any], expected: Mapping[str, Any], group: 
 
 
 def _columns(history: History) -> dict[str, list[Any]]:
-    columns = {entry.name: getattr(history, entry.name) for entry in fields(history) if entry.name not in METRICS}
-    for field in METRICS:
+    columns = {entry.name: getattr(history, entry.name) for entry in fields(history) if entry.name not in LISTS_BY_NAME}
+    for field in LISTS_BY_NAME:
         columns.update({f"{field}.{name}": values for name, values in getattr(history, field).items()})
     return columns
 
 
 def _history(columns: Mapping[str, list[Any]]) -> History:
     history = History()
-    lists = [entry.name for entry in fields(History) if entry.name not in METRICS]
+    lists = [entry.name for entry in fields(History) if entry.name not in LISTS_BY_NAME]
     for name, values in columns.items():
         field, _, metric = name.partition(".")
-        if not (name in lists or (field in METRICS and metric)) or not all(map(_is_number, values)):
+        if not (name in lists or (field in LISTS_BY_NAME and metric)) or not all(map(_is_number, values)):
             raise FileFormatError(f"its history must be one of numbers by known names. Got {shown(name)}.")
         if metric:
             getattr(history, field)[metric] = values
