@@ -151,6 +151,9 @@ template <class Real> class BoundPlan {
   // Rows of features, tokens, starts and lengths; of features and tokens one is empty.
   using InputArrays = std::tuple<In<Real>, In<Index>, In<Index>, In<Index>>;
 
+  // Kind, β₁, β₂, ε, weight decay, Nesterov or not, m, v, count of updates; arrays that a kind does not use are empty.
+  using OptimizerArrays = std::tuple<int, double, double, double, double, bool, Out<Real>, Out<Real>, Out<Index>>;
+
   // The inputs of a call, positions copied and everything checked.
   struct OwnInputs {
     std::vector<Index> starts, lengths;
@@ -261,21 +264,19 @@ template <class Real> class BoundPlan {
   std::tuple<Index, Index> train_updates(
       const InputArrays& inputs, const std::tuple<In<Real>, In<Index>, In<Real>>& targets,
       const std::tuple<In<Index>, In<Index>, In<double>, In<Index>>& updates, std::uint64_t dropout_key,
-      const std::tuple<In<Index>, In<Index>, Out<Real>>& carried,
-      const std::tuple<int, double, double, double, double, bool, Out<Real>, Out<Real>, Out<Index>>& optimizer,
+      const std::tuple<In<Index>, In<Index>, Out<Real>>& carried, const OptimizerArrays& optimizer,
       const std::tuple<double, In<bool>>& regularization, const std::tuple<int, double>& clipping,
       const std::tuple<Out<double>, Out<double>, Out<bool>>& report) {
     const rnn::NetworkShape& shape = plan_->shape();
     const auto& [target_array, target_starts, weights] = targets;
     const auto& [order, boundaries, rates, epochs] = updates;
-    const auto& [kind, beta1, beta2, epsilon, weight_decay, nesterov, m, v, count] = optimizer;
     const auto& [owners, first_steps, carried_state] = carried;
     const auto& [penalty, frozen] = regularization;
     const auto& [clipping_kind, limit] = clipping;
     const auto& [losses, norms, clipped] = report;
     const OwnInputs own(inputs, shape);
     const Index N = own.sequences(), M = first_axis(order), U = first_axis(rates);
-    const Index target_rows = first_axis(target_array), P = shape.parameter_count();
+    const Index target_rows = first_axis(target_array);
     rnn::Training<Real> training{};
     const std::vector<Index> own_target_starts = copied(target_starts, "target starts", N),
                              own_order = copied(order, "order", M), own_boundaries = copied(boundaries, "boundaries", U + 1),
@@ -291,11 +292,7 @@ template <class Real> class BoundPlan {
     training.boundaries = own_boundaries.data();
     training.learning_rates = checked(rates, "learning_rates", {U});
     training.updates = U;
-    const rnn::OptimizerKind optimizer_kind = word(kind, rnn::OptimizerKind::adamw, "optimizer");
-    const bool sgd = optimizer_kind == rnn::OptimizerKind::sgd, rmsprop = optimizer_kind == rnn::OptimizerKind::rmsprop;
-    const bool has_m = sgd ? beta1 > 0 || nesterov : !rmsprop, has_v = !sgd;
-    training.optimizer = {optimizer_kind, beta1, beta2, epsilon, weight_decay, nesterov, checked(m, "m", {has_m ? P : 0}),
-                          checked(v, "v", {has_v ? P : 0}), checked(count, "updates", {has_m && has_v ? 1 : 0})};
+    training.optimizer = checked_optimizer(optimizer, shape.parameter_count());
     training.clipping = {word(clipping_kind, rnn::ClippingKind::value, "clipping"), limit};
     const Index state_rows = first_axis(carried_state);
     const bool carries = state_rows > 0;
@@ -326,6 +323,15 @@ template <class Real> class BoundPlan {
   }
 
  private:
+  static rnn::Optimizer<Real> checked_optimizer(const OptimizerArrays& optimizer, Index P) {
+    const auto& [code, beta1, beta2, epsilon, weight_decay, nesterov, m, v, updates] = optimizer;
+    const rnn::OptimizerKind kind = word(code, rnn::OptimizerKind::adamw, "optimizer");
+    const bool sgd = kind == rnn::OptimizerKind::sgd, rmsprop = kind == rnn::OptimizerKind::rmsprop;
+    const bool has_m = sgd ? beta1 > 0 || nesterov : !rmsprop, has_v = !sgd;
+    return {kind, beta1, beta2, epsilon, weight_decay, nesterov, checked(m, "m", {has_m ? P : 0}),
+            checked(v, "v", {has_v ? P : 0}), checked(updates, "updates", {has_m && has_v ? 1 : 0})};
+  }
+
   template <class Array> auto* readout_shaped(const Array& array, const char* name, Index N, Index steps) {
     const rnn::NetworkShape& shape = plan_->shape();
     if (shape.readout == rnn::Readout::every) return checked(array, name, {N, steps, shape.outputs});

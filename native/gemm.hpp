@@ -21,10 +21,6 @@ template <class Real> struct Operands {
 
 template <class Real> constexpr Operands<Real> no_operands{nullptr, 0, 0, nullptr, 0, 0};
 
-template <bool VALUE> struct Bool {
-  static constexpr bool value = VALUE;
-};
-
 // Adds one pair of operands to a tile. SPLIT chains of sums run side by side where the tile alone has too few of them to
 // hide the latency of a fused multiply-add.
 template <int ROWS, int VECTORS, int SPLIT, class Real>

@@ -188,6 +188,16 @@ template <class Real> struct LayerGradients {
   Real *d_a, *d_h, *d_c, *through;
 };
 
+// The gradient by the states that a step began with, from the step itself: what came through the weights, and past them.
+template <class Cell, class Real>
+inline __attribute__((always_inline)) Vector<Real> d_h_before(const LayerTape<Real>& tape, const LayerGradients<Real>& d,
+                                                              Index place) {
+  Vector<Real> d_h = load(d.through + place);
+  if (tape.mask) d_h *= load(tape.mask + place);
+  if constexpr (Cell::carries_d_h) d_h += load(d.d_h + place);
+  return d_h;
+}
+
 // Leaves in d.d_a the gradients by the pre-activations, zero where a sequence has ended, and in d.d_h and d.d_c what reaches
 // the first states past the weights.
 template <class Cell, bool ALONE, class Real>
@@ -223,10 +233,7 @@ void layer_backward(const LayerSizes<Real>& size, const LayerWeights<Real>& weig
       each_row(when.pulse, 0, going_on, H_pad, [&](Index row) {
         const Real* d_above = above.at(t, row);
         for (Index unit = 0; unit < H_pad; unit += lanes<Real>) {
-          Vector<Real> d_h = load(d.through + row * H_pad + unit);
-          if (tape.mask) d_h *= load(tape.mask + row * H_pad + unit);
-          if constexpr (Cell::carries_d_h) d_h += load(d.d_h + row * H_pad + unit);
-          back(row, unit, d_h, d_above);
+          back(row, unit, d_h_before<Cell>(tape, d, row * H_pad + unit), d_above);
         }
       });
     }
@@ -331,12 +338,13 @@ void layer_state_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>
                                      size.summed(Cell::COLUMNS - Cell::H_FIRST)};
   product<Real>(when.pulse, when.sequences, H_pad, by_first_step, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
   each_unit<Real>(when, when.sequences, H_pad, [&](Index row, Index unit) {
-    Vector<Real> d_h = load(d.through + row * H_pad + unit);
-    if (tape.mask) d_h *= load(tape.mask + row * H_pad + unit);
-    if constexpr (Cell::carries_d_h) d_h += load(d.d_h + row * H_pad + unit);
-    store(d.d_h + row * H_pad + unit, d_h);
+    store(d.d_h + row * H_pad + unit, d_h_before<Cell>(tape, d, row * H_pad + unit));
   });
 }
+
+template <bool VALUE> struct Bool {
+  static constexpr bool value = VALUE;
+};
 
 // Calls run(cell, alone) with the cell of a layer, and whether `layer_forward` and `layer_backward` may take the short way.
 template <class Real, class Run>
