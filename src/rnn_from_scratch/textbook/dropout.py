@@ -106,11 +106,13 @@ def mask(
     level : int
         The layer that what is masked flows into (inputs, between layers), or that it belongs to (recurrent).
     kind : int
-        One of the four above.
+        BETWEEN_LAYERS, INPUT, RECURRENT or RECURRENT_REVERSE.
     steps : ndarray (T, N) or (1, 1) of int64
         The time of each step in its sequence; zeros for masks that are the same at every step.
     units : int
     probability : float
+        Of dropping a number, in [0, 1).
+    dtype : numpy.dtype
 
     Returns
     -------

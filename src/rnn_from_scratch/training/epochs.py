@@ -136,9 +136,9 @@ class Epochs:
         self.total = float(self.weights.sum())
 
     @property
-    def several(self) -> int:
-        """Updates of an epoch, if several epochs can be drawn at once; else 0."""
-        return len(self.boundaries) - 1 if self.parts is None else 0
+    def updates_per_epoch(self) -> int:
+        """Updates of an epoch of whole sequences."""
+        return len(self.boundaries) - 1
 
     def next(self, count: int, state: ScheduleState) -> Drawn:
         """The updates of the next `count` epochs; one, if sequences are cut into parts."""
@@ -151,7 +151,7 @@ class Epochs:
             order = np.tile(np.arange(N, dtype=np.int64), count)
         if self.parts is None:
             firsts = np.arange(count)[:, None] * N + self.boundaries[:-1]  # (count, updates)
-            boundaries, per_epoch = np.append(firsts, count * N), [len(self.boundaries) - 1] * count
+            boundaries, per_epoch = np.append(firsts, count * N), [self.updates_per_epoch] * count
         else:
             order, boundaries = self._in_parts(order, self.parts)
             per_epoch = [len(boundaries) - 1]

@@ -147,9 +147,8 @@ class TrainingRun(Generic[PlanType]):
     def advance(self, most: int) -> None:
         """Train for some epochs, at most so many: several where they are short and nobody wants to look in between."""
         start = time.perf_counter()
-        if self.looks_at_every_epoch:
-            most = 1
-        most = min(most, max(1, self.slices.updates // (self.epochs.several or self.slices.updates)))
+        at_once = 1 if self.looks_at_every_epoch else max(1, self.slices.updates // self.epochs.updates_per_epoch)
+        most = min(most, at_once)
         drawn = self.epochs.next(min(most, self.how.epochs - len(self.history)), self.schedule_state)
         before = _Snapshot(self)
         try:
@@ -313,8 +312,9 @@ class _Slices:
             last = min(first + self.updates, len(whole))
             start = time.perf_counter()
             report = engine.train_updates(plan, _part(whole, first, last), rule, state)
-            plan.seconds_per_update = (time.perf_counter() - start) / (last - first)
-            self._adapt(last - first, time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            plan.seconds_per_update = seconds / (last - first)
+            self._adapt(last - first, seconds)
             reports.append(report)
             if report.applied < last - first:
                 break
