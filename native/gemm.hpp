@@ -53,19 +53,6 @@ inline __attribute__((always_inline)) void accumulate(
   }
 }
 
-// Spends in larger amounts: loops whose rounds are short count in a register.
-struct Purse {
-  Pulse& pulse;
-  Index spent = 0;
-
-  __attribute__((always_inline)) void spend(Index work) {
-    spent += work;
-    if (__builtin_expect(spent < 1 << 16, 1)) return;
-    pulse.spend(spent);
-    spent = 0;
-  }
-};
-
 // However large a product is, its tiles are short: between them a run can be interrupted.
 template <int ROWS, int VECTORS, int SPLIT, class Real, class Spent, class Epilogue>
 inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index column, const Operands<Real>& first,

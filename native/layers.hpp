@@ -7,11 +7,11 @@
 #include "dropout.hpp"
 #include "gemm.hpp"
 #include "packing.hpp"
+#include "rows.hpp"
 
 namespace {
 
 using rnn::LayerShape;
-using rnn::Timetable;
 
 // What forward leaves behind: state rows of blocks 0 … T; where the true states lie, which are the rows themselves unless
 // a mask changes what the weights see; memories c; and for each step the gates and what else the cell keeps.
@@ -74,35 +74,6 @@ template <class Cell, class Real> struct Step {
     store(h + row * h_row + unit, u.h);
   }
 };
-
-// Calls visit(row) for some rows, each of which is so many numbers to read. After some of them a run can be interrupted.
-template <class Spent, class Visit>
-inline __attribute__((always_inline)) void each_row(Spent& pulse, Index first, Index last, Index numbers, const Visit& visit) {
-  while (first < last) {
-    const Index some = last - first < 64 ? last : first + 64;
-    pulse.spend((some - first) * numbers);
-    for (; first < some; ++first) visit(first);
-  }
-}
-
-// The same with visit(t, row) for the rows of every step.
-template <class Visit> inline void each_step(const Timetable& when, Index steps, Index numbers, const Visit& visit) {
-  Purse purse{when.pulse};
-  for (Index t = 0; t < steps; ++t) {
-    for (Index row = 0; row < when.active[t]; ++row) {
-      visit(t, row);
-      purse.spend(numbers);
-    }
-  }
-}
-
-// Calls visit(row, unit) for every vector of units of some rows.
-template <class Real, class Visit>
-inline void each_unit(const Timetable& when, Index rows, Index H_pad, const Visit& visit) {
-  each_row(when.pulse, 0, rows, H_pad, [&](Index row) __attribute__((always_inline)) {
-    for (Index unit = 0; unit < H_pad; unit += lanes<Real>) visit(row, unit);
-  });
-}
 
 // What the weights see of the states of a block: the states times the mask, where there is one.
 template <class Real>

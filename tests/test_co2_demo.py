@@ -58,7 +58,7 @@ def demo(tmp_path_factory) -> co2_demo.DemoResult:
     return co2_demo.run(tmp_path_factory.mktemp("demo"), seeds=1, show=lambda line: None)
 
 
-# --- baselines and windows -------------------------------------------------------------------------------------------
+# --- Baselines and windows ---
 
 
 def test_baselines_reproduce_the_published_figures(demo):
@@ -95,7 +95,7 @@ def test_windows_are_views_in_time_order():
         np.testing.assert_array_equal(view[start], series[start : start + 4])
 
 
-# --- no value from the future ----------------------------------------------------------------------------------------
+# --- No value from the future ---
 
 
 @pytest.mark.parametrize("inputs", INPUTS)
@@ -174,7 +174,7 @@ def test_training_pairs_are_scaled_and_measured(monkeypatch):
     assert (seen.epochs, forecaster.correction_scale) == (1, correction.std())
 
 
-# --- the demo --------------------------------------------------------------------------------------------------------
+# --- The demo ---
 
 
 def test_network_beats_seasonal_with_drift(demo):
@@ -232,7 +232,7 @@ def test_picture_is_a_png_with_both_forecasts(tmp_path):
         assert drawn.sum() > 500
 
 
-# --- the choice of the configuration ---------------------------------------------------------------------------------
+# --- The choice of the configuration ---
 
 
 def test_configuration_is_the_one_that_validation_chose(choose):

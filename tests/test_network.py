@@ -22,7 +22,7 @@ def network(engine: str = "auto", **options: Any) -> Network:
     return Network(3, [Elman(6)], 2, **{"random_state": 0, "engine": engine, **options})
 
 
-# --- what a network is ----------------------------------------------------------------------------------------------
+# --- What a network is ---
 
 
 def test_first_weights_are_xavier_uniform_and_biases_zero() -> None:
@@ -101,7 +101,7 @@ def test_a_wrong_layer_is_refused(size: Any, activation: Any) -> None:
         Elman(size, activation)
 
 
-# --- data -----------------------------------------------------------------------------------------------------------
+# --- Data ---
 
 
 BAD_DATA: list[tuple[dict[str, Any], str]] = [
@@ -212,7 +212,7 @@ def test_loss_counts_real_steps_only(engine: str) -> None:
     assert net.loss_and_gradient(X, y, lengths=lengths)[0] == pytest.approx(expected, abs=EXACT)
 
 
-# --- parameters -----------------------------------------------------------------------------------------------------
+# --- Parameters ---
 
 
 def test_parameters_are_read_only_views_that_follow_training(engine: str) -> None:
@@ -267,7 +267,7 @@ def test_readouts_share_their_parameters(engine: str) -> None:
     assert every.specification.readout == "every"
 
 
-# --- tokens ---------------------------------------------------------------------------------------------------------
+# --- Tokens ---
 
 
 def token_network(engine: str = "auto", **options: Any) -> Network:

@@ -43,7 +43,7 @@ def data(net: Network, N: int = 4, T: int = 5) -> tuple[np.ndarray, dict[str, np
     return generator.normal(size=(N, T, 3)), state
 
 
-# --- states ---------------------------------------------------------------------------------------------------------
+# --- States ---
 
 
 @pytest.mark.parametrize("kind", ["elman", "gated", "learned"])
@@ -122,7 +122,7 @@ def test_return_states_is_true_or_false() -> None:
         net.predict(data(net)[0], return_states=1)  # type: ignore[call-overload]
 
 
-# --- by hand --------------------------------------------------------------------------------------------------------
+# --- By hand ---
 
 
 @pytest.mark.parametrize("readout", ["every", "last", "mean"])
@@ -300,7 +300,7 @@ def test_training_by_hand_is_fit(engine: str) -> None:
         assert_close(by_hand.parameters[name], W, EXACT, name)
 
 
-# --- generation -----------------------------------------------------------------------------------------------------
+# --- Generation ---
 
 
 def speaker(engine: str, layers: Any = None, **options: Any) -> Network:

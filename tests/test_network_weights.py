@@ -238,7 +238,7 @@ def test_a_frozen_direction_leaves_the_other_one_free(engine: str) -> None:
     assert changed == {"layer0.W_x", "layer0.W_h", "layer0.b_h", "layer0.b_hn", "readout.W_y", "readout.b_y"}
 
 
-# --- losses of one's own --------------------------------------------------------------------------------------------
+# --- Losses of one's own ---
 
 
 def mean_square(outputs: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
