@@ -156,8 +156,10 @@ def backward(
 
 
 def _factors(tape: Tape, room: Room) -> tuple[FloatArray, FloatArray]:
-    """For all steps at once, so that the loop only has to multiply: what d_c (for o: d_h) is multiplied with for the
-    gradients by the gates, in the order i, f, o, g (T, 4, N, H), and what d_h is on its way to d_c (T, N, H)."""
+    """What d_c (for o: d_h) is multiplied with for d_a, for all steps at once, in the order i, f, o, g: (T, 4, N, H).
+
+    And what d_h is multiplied with on its way to d_c: (T, N, H). The loop has nothing left to do but multiply.
+    """
     gates, c, tanh_c = tape.gates, tape.c, tape.tanh_c
     factors = room.empty("factors", gates.shape, gates.dtype)
     from_h_to_c = room.empty("from_h_to_c", tanh_c.shape, gates.dtype)
