@@ -183,8 +183,10 @@ def rows_to_see(
 
 def over_time(d_a: FloatArray, seen: FloatArray) -> FloatArray:
     """d_a (T, N, K) and what its weights saw (T, N, L) give Σ_t d_a_t seen_tᵀ (K, L), summed over the batch as well."""
-    product: FloatArray = np.matmul(flat(d_a).T, flat(seen))  # np.dot would copy a d_a that is a part of longer rows
-    return product
+    rows: FloatArray = flat(d_a)
+    if rows.flags.c_contiguous:
+        return rows.T.dot(flat(seen))  # type: ignore[no-any-return]
+    return np.matmul(rows.T, flat(seen))  # np.dot would copy a part of longer rows
 
 
 def total(d_a: FloatArray) -> FloatArray:
