@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -51,7 +51,7 @@ class Stage(NamedTuple):
     states: tuple[str, ...]  # their full names
     options: dict[str, Any]  # of the cell's step
     room: Room
-    small: Room  # for short runs without a tape, of which nothing outlives the call
+    small: ThreadWorkspace  # for short runs without a tape, of which nothing outlives the call
 
 
 SMALL = 1 << 15
@@ -59,7 +59,25 @@ SMALL = 1 << 15
 
 
 class ThreadWorkspace(threading.local, Workspace):
-    """A workspace for each thread: several may predict with one network at once."""
+    """A workspace for each thread: several may predict with one network at once. It knows the weights of the last run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._version = -1
+        self._weights: dict[str, FloatArray] = {}
+
+    def at(self, version: int) -> ThreadWorkspace:
+        """The same for parameters of this version."""
+        if version != self._version:
+            self._version = version
+            self._weights.clear()
+        return self
+
+    def weights(self, name: str, make: Callable[[], FloatArray]) -> FloatArray:
+        found = self._weights.get(name)
+        if found is None:
+            found = self._weights[name] = make()
+        return found
 
 
 class NumpyPlan(Plan):
@@ -182,6 +200,8 @@ class NumpyEngine(Engine[NumpyPlan]):
             first_steps = None if dropout.first_steps is None else rows.sort(dropout.first_steps)
             dropout = replace(dropout, sequences=rows.sort(dropout.sequences), first_steps=first_steps)
         x, tokens = _inputs(plan, batch, rows)  # (T, N, D): what the next layer reads
+        version, states = plan.parameters.version, sum(specification.state_shapes.values())
+        short = not keep_tape and len(batch) * batch.steps * states <= SMALL
         cells, input_masks, final_state = {}, [], {}
         last: list[FloatArray] = []  # the last h of each direction of the layer at work
         for stages in plan.levels:
@@ -198,7 +218,7 @@ class NumpyEngine(Engine[NumpyPlan]):
                     rows.active,
                     None if dropout is None else _state_mask(direction, dropout, x.dtype),
                     **options,
-                    room=room if keep_tape or x.shape[0] * x.shape[1] * direction.layer.hidden_size > SMALL else small,
+                    room=small.at(version) if short else room,
                 )
                 outputs.append(rows.reverse(h) if direction.reverse else h)
                 last.append(final[0])
@@ -294,13 +314,19 @@ def _store(d_tensors: dict[str, FloatArray], d_p: Tensors) -> None:
 def _rows(batch: Batch, bidirectional: bool) -> Rows:
     N, T = len(batch), batch.steps
     if batch.unpadded:
-        return Rows(None, batch.lengths, [N] * T, None, None)
+        return _whole_rows(N, T)
     order = np.argsort(-batch.lengths, kind="stable")
     lengths = batch.lengths[order]
     steps = np.arange(T)[:, None]  # (T, 1)
     inside = steps < lengths
     mirrored = np.where(inside, lengths - 1 - steps, steps) if bidirectional else None
     return Rows(order, lengths, active_rows(lengths, T), inside[:, :, None], mirrored)
+
+
+@lru_cache(maxsize=64)
+def _whole_rows(N: int, T: int) -> Rows:
+    """Of sequences that all have T steps."""
+    return Rows(None, np.full(N, T, np.int64), [N] * T, None, None)
 
 
 def _inputs(plan: NumpyPlan, batch: Batch, rows: Rows) -> tuple[FloatArray, IndexArray | None]:
