@@ -488,6 +488,7 @@ def test_a_folder_and_a_file_that_are_read_only() -> None:
 
 
 @POSIX
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_while_writing_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with pytest.raises(KeyboardInterrupt):

@@ -39,7 +39,7 @@ class Alarm:
 
 
 @pytest.fixture
-def alarm() -> Iterator[Alarm]:
+def alarm(ctrl_c: None) -> Iterator[Alarm]:
     rings = Alarm()
     before = signal.signal(signal.SIGALRM, rings.ring)
     yield rings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +27,8 @@ __all__ = [
     "model_dtype",
 ]
 
+FEW = 16
+"""Sequences whose places are remembered."""
 MOST_ROWS, LEAST_SEQUENCES = 1 << 16, 16
 """Steps that are run at once where nothing is learned, but never fewer sequences, which would be slow."""
 
@@ -188,9 +190,10 @@ def as_batch(X: object, features: int, dtype: np.dtype[np.floating], lengths: ob
     N, T, _ = values.shape
     if N == 0 or T == 0:
         raise ValueError(f"{name} must hold at least one sequence of at least one step. Got {values.shape}.")
-    real = _as_lengths(lengths, N, T)
+    starts, whole = _side_by_side(N, T) if N > FEW else _few_side_by_side(N, T)
+    real = whole if lengths is None else _as_lengths(lengths, N, T)
     array = _cast(values, dtype, name).reshape(N * T, features)
-    batch = Batch(array, np.arange(0, N * T, T, dtype=np.int64), real, T)
+    batch = Batch(array, starts, real, T)
     if lengths is None:
         vars(batch)["unpadded"] = True
     _require_finite_steps(array, batch, name)
@@ -239,9 +242,10 @@ def as_tokens(X: object, vocabulary_size: int, lengths: object = None, name: str
         N, T = values.shape
         if N == 0 or T == 0:
             raise ValueError(f"{name} must hold at least one sequence of at least one step. Got {values.shape}.")
-        real = _as_lengths(lengths, N, T)
+        starts, whole = _side_by_side(N, T)
+        real = whole if lengths is None else _as_lengths(lengths, N, T)
         array = np.ascontiguousarray(values).reshape(N * T, 1)
-        batch = Batch(array, np.arange(N, dtype=np.int64) * T, real, T)  # type: ignore[arg-type]  # tokens are ints
+        batch = Batch(array, starts, real, T)  # type: ignore[arg-type]  # tokens are ints
     _require_known(batch, vocabulary_size, name)
     return batch
 
@@ -400,11 +404,15 @@ def _from_list(X: Sequence[object], features: int, dtype: np.dtype[np.floating],
     return batch
 
 
+def _side_by_side(N: int, T: int) -> tuple[IndexArray, IndexArray]:
+    """Starts and lengths of N sequences of T steps that lie one after the other."""
+    return np.arange(0, N * T, T, dtype=np.int64), np.full(N, T, dtype=np.int64)
+
+
+_few_side_by_side = lru_cache(maxsize=64)(_side_by_side)  # a prediction of one sequence makes nothing twice
+
+
 def _as_lengths(lengths: object, N: int, T: int) -> IndexArray:
-    if lengths is None:
-        every = np.empty(N, dtype=np.int64)
-        every.fill(T)
-        return every
     values = numeric_array(lengths, "lengths")
     if values.shape != (N,) or values.dtype.kind not in "iu":
         raise ValueError(f"lengths must be (N={N},) of ints. Got {values.shape} of {values.dtype}.")

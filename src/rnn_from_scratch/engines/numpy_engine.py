@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -50,12 +50,7 @@ class Stage(NamedTuple):
     states: tuple[str, ...]  # their full names
     options: dict[str, Any]  # of the cell's step
     room: Room
-    brief: Room  # for short runs without a tape, of which nothing outlives the call
-
-    def room_for(self, x: FloatArray, keep_tape: bool) -> Room:
-        """Where forward gets its arrays when it reads x (T, N, D)."""
-        T, N, _ = x.shape
-        return self.room if keep_tape or T * N * self.direction.layer.hidden_size > SHORT_RUN else self.brief
+    brief: ThreadWorkspace  # for short runs without a tape, of which nothing outlives the call
 
 
 SHORT_RUN = 1 << 15
@@ -66,7 +61,25 @@ EVERY_STEP = np.zeros((1, 1), np.int64)
 
 
 class ThreadWorkspace(threading.local, Workspace):
-    """A workspace for each thread: several may predict with one network at once."""
+    """A workspace for each thread: several may predict with one network at once. It knows the weights of the last run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._version = -1
+        self._weights: dict[str, FloatArray] = {}
+
+    def at(self, version: int) -> ThreadWorkspace:
+        """The same for parameters of this version."""
+        if version != self._version:
+            self._version = version
+            self._weights.clear()
+        return self
+
+    def weights(self, name: str, make: Callable[[], FloatArray]) -> FloatArray:
+        found = self._weights.get(name)
+        if found is None:
+            found = self._weights[name] = make()
+        return found
 
 
 class NumpyPlan(Plan):
@@ -189,6 +202,8 @@ class NumpyEngine(Engine[NumpyPlan]):
             first_steps = None if dropout.first_steps is None else rows.sort(dropout.first_steps)
             dropout = replace(dropout, sequences=rows.sort(dropout.sequences), first_steps=first_steps)
         x, tokens = _inputs(plan, batch, rows)  # (T, N, D): what the next layer reads
+        version, states = plan.parameters.version, sum(specification.state_shapes.values())
+        short = not keep_tape and len(batch) * batch.steps * states <= SHORT_RUN
         cells, input_masks, final_state = {}, [], {}
         last: list[FloatArray] = []  # the last h of each direction of the layer at work
         for stages in plan.levels:
@@ -197,16 +212,15 @@ class NumpyEngine(Engine[NumpyPlan]):
             if input_mask is not None:
                 x = x * input_mask
             outputs, last = [], []
-            for stage in stages:
-                direction, names = stage.direction, stage.states
-                h, final, cells[direction.name] = stage.cell.forward(
-                    stage.p,
+            for direction, cell, p, names, options, room, brief in stages:
+                h, final, cells[direction.name] = cell.forward(
+                    p,
                     rows.reverse(x) if direction.reverse else x,
                     tuple([rows.sort(state[name]) for name in names]),
                     rows.active,
                     None if dropout is None else _state_mask(direction, dropout, x.dtype),
-                    **stage.options,
-                    room=stage.room_for(x, keep_tape),
+                    **options,
+                    room=brief.at(version) if short else room,
                 )
                 outputs.append(rows.reverse(h) if direction.reverse else h)
                 last.append(final[0])
@@ -302,13 +316,19 @@ def _store(d_tensors: dict[str, FloatArray], d_p: Tensors) -> None:
 def _rows(batch: Batch, bidirectional: bool) -> Rows:
     N, T = len(batch), batch.steps
     if batch.unpadded:
-        return Rows(None, batch.lengths, [N] * T, None, None)
+        return _whole_rows(N, T)
     order = np.argsort(-batch.lengths, kind="stable")
     lengths = batch.lengths[order]
     steps = np.arange(T)[:, None]  # (T, 1)
     inside = steps < lengths
     mirrored = np.where(inside, lengths - 1 - steps, steps) if bidirectional else None
     return Rows(order, lengths, active_rows(lengths, T), inside[:, :, None], mirrored)
+
+
+@lru_cache(maxsize=64)
+def _whole_rows(N: int, T: int) -> Rows:
+    """Of sequences that all have T steps."""
+    return Rows(None, np.full(N, T, np.int64), [N] * T, None, None)
 
 
 def _inputs(plan: NumpyPlan, batch: Batch, rows: Rows) -> tuple[FloatArray, IndexArray | None]:

@@ -31,7 +31,6 @@ from rnn_from_scratch.textbook.activations import ACTIVATIONS
 from rnn_from_scratch.textbook.products import (
     FRESH,
     Room,
-    back_through_time,
     clear_ended,
     flat,
     keep_last,
@@ -78,7 +77,7 @@ def forward(
 ) -> tuple[FloatArray, tuple[FloatArray, ...], Tape]:
     """All steps: x (T, N, D) and h_0 (N, H) give every h (T, N, H), the last h of each row (N, H), and the tape."""
     f, (h_0,) = ACTIVATIONS[activation].value, state
-    W_T = side_by_side(p).T  # (H + D + 1, H)
+    W_T = room.weights("W_T", lambda: side_by_side(p).T)  # (H + D + 1, H)
     rows, h, masked = rows_to_see(x, h_0, mask, room)
     a = room.empty("a", h_0.shape, h_0.dtype)
     for seen, a_t, h_t, m, masked_t in lasting(room, mask).steps("forward", active, rows, a, h[1:], mask, masked):
@@ -97,14 +96,16 @@ def backward(
     """All steps in reverse: d_h (T, N, H) by every h and d_h_T (N, H) by the last give d_p, d_x (T, N, D), d_h_0 (N, H)."""
     seen, h, active, mask, activation = tape
     W_h = p["W_h"]
+    slope = room.empty("slope", h.shape, h.dtype)
+    ACTIVATIONS[activation].slope(h, slope)
     d_a = room.empty("d_a", h.shape, h.dtype)
-    ACTIVATIONS[activation].slope(h, d_a)  # the loop turns slopes into gradients
+    np.multiply(d_h, slope, d_a)  # what comes from above; the loop adds what comes from later steps
     d_h_next = room.empty("d_h_next", h.shape[1:], h.dtype)  # by the state that step t hands on
     d_h_next[...] = d_state[0]  # a row joins when its sequence ends
-    steps = lasting(room, mask).steps("backward", active, d_a, d_h_next, mask)
-    for (d_a_t, d_next, m), d_h_t in back_through_time(steps, active, d_h):
-        d_next += d_h_t
-        d_a_t *= d_next
+    steps = lasting(room, mask).steps("backward", active, d_a, slope, d_h_next, mask)
+    for d_a_t, slope_t, d_next, m in reversed(steps):
+        d_next *= slope_t
+        d_a_t += d_next
         d_a_t.dot(W_h, d_next)
         if m is not None:
             d_next *= m

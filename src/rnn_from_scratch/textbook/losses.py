@@ -33,6 +33,9 @@ __all__ = [
     "squared_error",
 ]
 
+FEW_NUMBERS = 64
+"""So many at most are added up by Python, which is done before NumPy would have started."""
+
 Elements = tuple[FloatArray, FloatArray]
 """The loss of every output, and its slope."""
 
@@ -126,10 +129,17 @@ def loss_and_gradient(
     if weights is None:
         share = 1.0 / (len(a) * terms)
         d_a *= share
-        return share * float(np.add.reduce(elements, axis=None, dtype=np.float64)), d_a
+        return share * _sum(elements), d_a
     wide = weights.astype(np.float64, copy=False)
     shares = wide / np.add.reduce(wide)  # (M,)
     shares /= terms
     d_a *= shares.astype(a.dtype, copy=False)[:, None]
     per_row = elements[:, 0] if elements.shape[1] == 1 else elements.sum(axis=1, dtype=np.float64)
     return float(shares.dot(per_row)), d_a
+
+
+def _sum(elements: FloatArray) -> float:
+    """Their sum in float64."""
+    if elements.size <= FEW_NUMBERS:
+        return sum(elements.ravel().tolist(), 0.0)
+    return float(np.add.reduce(elements, axis=None, dtype=np.float64))

@@ -90,6 +90,13 @@ def step(p: Tensors, x: FloatArray, state: tuple[FloatArray, ...]) -> tuple[Floa
     return h, c
 
 
+def _weights_by_gate(p: Tensors) -> FloatArray:
+    """The weights of all that a step sees (4, H + D + 1, H), each gate by itself."""
+    W = side_by_side(p)
+    gates: FloatArray = W.reshape(4, -1, W.shape[1])[SIGMOIDS_FIRST]
+    return gates.swapaxes(1, 2)
+
+
 def forward(
     p: Tensors,
     x: FloatArray,
@@ -101,7 +108,7 @@ def forward(
     """All steps: x (T, N, D), h_0 and c_0 (N, H) give every h (T, N, H), each row's last h and c, and the tape."""
     (T, N, _), (h_0, c_0) = x.shape, state
     H = h_0.shape[1]
-    W_T = side_by_side(p).reshape(4, H, -1)[SIGMOIDS_FIRST].swapaxes(1, 2)  # (4, H + D + 1, H): each gate by itself
+    W_T = room.weights("W_T", lambda: _weights_by_gate(p))
     rows, h, masked = rows_to_see(x, h_0, mask, room)
     gates = room.empty("gates", (T, 4, N, H), x.dtype)
     c = room.empty("c", (T + 1, N, H), x.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,10 @@ class Room:
     def steps(self, name: str, active: Sequence[int], *arrays: FloatArray | None) -> list[tuple[Any, ...]]:
         """`through_time` for arrays that all come from here."""
         return through_time(active, *arrays)
+
+    def weights(self, name: str, make: Callable[[], FloatArray]) -> FloatArray:
+        """Parameters as products want them."""
+        return make()
 
 
 class Workspace(Room):
@@ -183,8 +187,10 @@ def rows_to_see(
 
 def over_time(d_a: FloatArray, seen: FloatArray) -> FloatArray:
     """d_a (T, N, K) and what its weights saw (T, N, L) give Σ_t d_a_t seen_tᵀ (K, L), summed over the batch as well."""
-    product: FloatArray = np.matmul(flat(d_a).T, flat(seen))  # np.dot would copy a d_a that is a part of longer rows
-    return product
+    rows = flat(d_a)
+    product = np.dot if rows.flags.c_contiguous else np.matmul  # of a part of longer rows, np.dot would make a copy
+    found: FloatArray = product(rows.T, flat(seen))
+    return found
 
 
 def total(d_a: FloatArray) -> FloatArray:
