@@ -168,10 +168,12 @@ class _Oracle:
 
     def slope(self, name: str, direction: FloatArray) -> float:
         losses = []
-        where = self.parameters.slices[name]
-        before = self.parameters.vector[where].copy()
-        for sign in (1, -1):
-            self.parameters.vector[where] = before + sign * STEP * direction.ravel()
+        values = self.parameters.views[name]
+        before = values.copy()
+        for step in (STEP, -STEP):
+            with self.parameters.edit() as views:
+                views[name][...] = before + step * direction
             losses.append(self.loss())
-        self.parameters.vector[where] = before
+        with self.parameters.edit() as views:
+            views[name][...] = before
         return (losses[0] - losses[1]) / (2 * STEP)
