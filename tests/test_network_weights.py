@@ -277,7 +277,8 @@ def test_a_callable_may_write_into_its_arguments(engine: str, activation: str, r
     words = dict(X=X, y=y, metrics="rmse", validation=(X, y))
     own, built_in = network(engine, **options, loss=writes_into_what_it_gets), network(engine, **options)
     assert_same_training(own, built_in, words, words)
-    assert own.history is not None and built_in.history is not None
+    assert own.history is not None
+    assert built_in.history is not None
     assert_close(own.history.metrics["rmse"], built_in.history.metrics["rmse"], 1e-9)
     assert_close(own.history.validation_loss, built_in.history.validation_loss, 1e-9)
     assert_same_bits(y, before)
