@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 from support import EXACT, assert_close, assert_same_bits
 
-from rnn_from_scratch import GRU, LSTM, Elman, Network
+from rnn_from_scratch import GRU, LSTM, Elman, Network, network_base
+from rnn_from_scratch.initializers import initialize
 
 
 def data(N: int = 12, T: int = 5, D: int = 3, O: int = 2) -> tuple[np.ndarray, np.ndarray]:  # noqa: E741
@@ -35,6 +38,21 @@ def test_first_weights_are_xavier_uniform_and_biases_zero() -> None:
         assert np.abs(W).max() <= limit
         assert W.var() == pytest.approx(limit**2 / 3, rel=0.05), name
         assert abs(W.mean()) < 0.02 * limit
+
+
+def test_threads_that_use_a_new_network_at_once_use_the_same_one(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(*arguments: Any) -> None:
+        time.sleep(0.02)  # all threads are here before one of them has finished
+        initialize(*arguments)
+
+    monkeypatch.setattr(network_base, "initialize", slowly)
+    X, _ = data()
+    net = network(engine)
+    with ThreadPoolExecutor(4) as pool:
+        found = [run.result() for run in [pool.submit(net.predict, X) for _ in range(4)]]
+    again = pickle.loads(pickle.dumps(net))  # with a plan of its own
+    for outputs in (*found, net.predict(X)):
+        assert_same_bits(outputs, again.predict(X))
 
 
 def test_same_seed_same_start_in_both_precisions() -> None:
@@ -102,6 +120,14 @@ def test_a_wrong_layer_is_refused(size: Any, activation: Any) -> None:
 
 
 # --- Data ---
+
+
+@pytest.mark.parametrize(("dtype", "large"), [("float32", 1e30), ("float64", 1e200)])
+def test_large_numbers_are_numbers(engine: str, dtype: str, large: float) -> None:
+    """Their squares overflow, and nobody has to hear of it: warnings are errors here."""
+    X = np.array([[[large], [-large]]])
+    y = Network(1, [LSTM(2)], 1, random_state=0, engine=engine, dtype=dtype).predict(X)
+    assert np.isfinite(y).all()
 
 
 BAD_DATA: list[tuple[dict[str, Any], str]] = [

@@ -241,6 +241,18 @@ def test_dropout_by_hand_is_what_its_key_says(engine: str) -> None:
     assert float((d_inputs * V).sum()) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6)
 
 
+@pytest.mark.parametrize("activation", ["linear", "sigmoid", "softmax"])
+def test_nobody_writes_into_what_the_way_back_needs(engine: str, activation: str) -> None:
+    """``error = run.outputs; error -= y`` would otherwise change the slope of the output activation, without a word."""
+    net = network(engine, STACKS["gated"], output_activation=activation)
+    run = net.forward(data(net)[0])
+    for values in (run.outputs, run.preactivations):
+        before = values.copy()
+        with pytest.raises(ValueError, match="read-only"):
+            values -= 1.0
+        assert_same_bits(values, before)
+
+
 def test_backward_takes_pre_activations(engine: str) -> None:
     net = network(engine, STACKS["gated"], output_activation="sigmoid")
     run = net.forward(data(net)[0])

@@ -257,6 +257,33 @@ def test_a_callable_that_says_mse_is_mse(engine: str, readout: str, activation: 
     assert_same_training(own, built_in, words, words)
 
 
+def writes_into_what_it_gets(outputs: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+    """The mean square, with nothing of its arguments left as it was."""
+    outputs -= targets
+    targets[:] = 0
+    loss = float((outputs**2).mean())
+    outputs *= 2 / outputs.size
+    return loss, outputs
+
+
+@pytest.mark.parametrize("N", [1, 6])
+@pytest.mark.parametrize("readout", ["every", "last"])
+@pytest.mark.parametrize("activation", ["linear", "sigmoid", "softmax"])
+def test_a_callable_may_write_into_its_arguments(engine: str, activation: str, readout: str, N: int) -> None:
+    X, y = data()
+    X, y = X[:N], y[:N] if readout == "every" else y[:N, 0].copy()
+    before = y.copy()
+    options: dict[str, Any] = dict(readout=readout, output_activation=activation)
+    words = dict(X=X, y=y, metrics="rmse", validation=(X, y))
+    own, built_in = network(engine, **options, loss=writes_into_what_it_gets), network(engine, **options)
+    assert_same_training(own, built_in, words, words)
+    assert own.history is not None
+    assert built_in.history is not None
+    assert_close(own.history.metrics["rmse"], built_in.history.metrics["rmse"], 1e-9)
+    assert_close(own.history.validation_loss, built_in.history.validation_loss, 1e-9)
+    assert_same_bits(y, before)
+
+
 def test_a_callable_sees_real_rows_alone(engine: str) -> None:
     X, y = data()
     seen: list[tuple[np.ndarray, np.ndarray]] = []

@@ -28,6 +28,7 @@ class Run:
     Attributes
     ----------
     outputs, preactivations : ndarray (N, T, O) with ``readout="every"``, zero past the end of a sequence; else (N, O)
+        Read-only: the way back needs them.
     final_state : dict of str to ndarray (N, H)
         The state at the last real step of each sequence, by names such as 'layer0.h'.
     tape : object
@@ -80,6 +81,8 @@ def forward(
     """Run whole sequences, from the given state or else the learned one or zeros, and keep the tape."""
     before = first_state(plan, len(inputs)) if state is None else state
     run = engine.forward(plan, inputs, before, keep_tape=True, dropout=dropout)
+    for values in (run.outputs, run.preactivations):  # with linear outputs they may be one array
+        values.flags.writeable = False
     return Run(*run, plan, plan.parameters.version, inputs, state is not None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -28,6 +29,9 @@ from rnn_from_scratch.validation import choice, generator, shown
 __all__ = ["NetworkBase"]
 
 NetworkType = TypeVar("NetworkType", bound="NetworkBase")
+
+BUILDING = threading.RLock()
+"""Held while a network gets its parameters or its plan, so that threads that use a new one at once all use the same."""
 
 
 class NetworkBase:
@@ -293,12 +297,16 @@ class NetworkBase:
         return parameters
 
     def _built(self, dtype: np.dtype[np.floating] | None = None) -> Parameters:
-        return self._parameters or self._build(dtype or np.dtype(np.float64))
+        if self._parameters is None:
+            with BUILDING:
+                return self._parameters or self._build(dtype or np.dtype(np.float64))
+        return self._parameters
 
     def _planned(self, dtype: np.dtype[np.floating]) -> Plan:
         parameters = self._built(dtype)
         if self._plan is None:
-            self._plan = self._engine.plan(self.specification, parameters)
+            with BUILDING:
+                self._plan = self._plan or self._engine.plan(self.specification, parameters)
         return self._plan
 
 

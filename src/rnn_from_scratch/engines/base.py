@@ -368,7 +368,8 @@ def _custom_loss(specification: NetworkSpecification, a: FloatArray, t: FloatArr
     """The user's function of outputs and targets (M, O) that gives the loss and its gradient by the outputs (M, O)."""
     activation = specification.output_activation
     y = OUTPUT_ACTIVATIONS[activation](a)
-    returned = specification.loss(y, t)  # type: ignore[operator]  # the caller has looked
+    # Copies: people write into what they are given, and these numbers are needed again, or are the user's own targets.
+    returned = specification.loss(y.copy(), t.copy())  # type: ignore[operator]  # the caller has looked
     if not isinstance(returned, tuple) or len(returned) != 2:
         raise TypeError(f"loss of Network must return a pair, the loss and its gradient. Got {shown(returned)}.")
     loss, d_y = returned[0], np.asarray(returned[1], dtype=a.dtype)

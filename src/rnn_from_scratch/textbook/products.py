@@ -72,8 +72,8 @@ class Workspace(Room):
         whole = self._whole.get(name)
         if whole is None or whole.size < size:
             whole = self._whole[name] = np.empty(size, dtype)
+        self._steps.clear()  # they look at the array that goes; first of all, for Ctrl-C may come between two lines
         found = self._last[name] = whole[:size].reshape(shape)
-        self._steps.clear()  # they look at an array that has gone
         return found
 
     def steps(self, name: str, active: Sequence[int], *arrays: FloatArray | None) -> list[tuple[Any, ...]]:
