@@ -241,6 +241,39 @@ def test_edits_take_effect_and_bad_ones_are_undone(engine: str) -> None:
     assert_close(net.predict(X), before + 1, EXACT)
 
 
+def test_assigning_to_a_name_writes_into_the_tensor(engine: str) -> None:
+    X, _ = data()
+    net, other = network(engine), network(engine, random_state=7)
+    expected = other.predict(X)
+    assert np.abs(net.predict(X) - expected).max() > 0.1
+    view = net.parameters["layer0.W_h"]
+    with net.edit_parameters() as p:
+        p.update(other.parameters)
+    assert net.parameters["layer0.W_h"] is view
+    assert_same_bits(net.predict(X), expected)
+    for wrong, message in (
+        ({"layer0.W_h": [[1.0]]}, r"parameters\['layer0\.W_h'\] must be .* Got \(1, 1\)\."),
+        ({"readout.b_y": np.full_like(net.parameters["readout.b_y"], np.nan)}, r"\['readout\.b_y'\] must be finite"),
+    ):
+        with pytest.raises(ValueError, match=message), net.edit_parameters() as p:
+            p["layer0.W_x"] *= 2
+            p.update(wrong)
+        assert_same_bits(net.predict(X), expected)
+    with pytest.raises(KeyError, match="Got 'W_h'"), net.edit_parameters() as p:
+        p["W_h"] = 0
+
+
+def test_nothing_is_written_after_the_block(engine: str) -> None:
+    X, _ = data()
+    net = network(engine)
+    before = net.predict(X)
+    with net.edit_parameters() as p:
+        pass
+    with pytest.raises(ValueError, match="read-only"):
+        p["layer0.W_x"][:] = 0
+    assert_same_bits(net.predict(X), before)
+
+
 def test_copies_and_pickles_are_independent_and_equal(engine: str) -> None:
     X, y = data()
     net = network(engine)
