@@ -106,6 +106,7 @@ def test_a_wrong_layer_is_refused(size: Any, activation: Any) -> None:
 
 BAD_DATA: list[tuple[dict[str, Any], str]] = [
     (dict(X=np.zeros((4, 5))), "X must be (N, T, D=3). Got (4, 5)."),
+    (dict(X=np.zeros((4, 3))), "X must be (N, T, D=3). Got (4, 3). A single sequence goes in a list: [X]."),
     (dict(X=np.zeros((4, 5, 2))), "X must be (N, T, D=3). Got (4, 5, 2)."),
     (dict(X=np.zeros((0, 5, 3))), "X must hold at least one sequence of at least one step. Got (0, 5, 3)."),
     (dict(X=np.zeros((4, 0, 3))), "X must hold at least one sequence of at least one step. Got (4, 0, 3)."),
@@ -138,7 +139,7 @@ BAD_DATA: list[tuple[dict[str, Any], str]] = [
     (dict(sample_weight=[np.ones(5)] * 3 + [np.ones(4)]), "sample_weight of Network.fit must have the lengths of X, [5, 5"),
     (dict(sample_weight=[1, 1, -1, 1]), "sample_weight of Network.fit must hold finite numbers >= 0. Got -1."),
     (dict(sample_weight=[1, 1, np.nan, 1]), "sample_weight of Network.fit must hold finite numbers >= 0. Got nan."),
-    (dict(sample_weight="all"), "sample_weight of Network.fit must be an array of real numbers. Got dtype"),
+    (dict(sample_weight="all"), "sample_weight of Network.fit must be an array of real numbers. Got 'all'."),
     (dict(sample_weight=[0, 0, 0, 0]), "sample_weight of Network.fit must leave at least one row a positive weight."),
     (dict(class_weight=[1, 2]), "class_weight of Network.fit must be None unless the outputs are 'softmax' or"),
     (dict(l2=-1), "l2 of Network.fit must be a finite number >= 0. Got -1."),
@@ -256,8 +257,7 @@ def test_assigning_to_a_name_writes_into_the_tensor(engine: str) -> None:
         ({"readout.b_y": np.full_like(net.parameters["readout.b_y"], np.nan)}, r"\['readout\.b_y'\] must be finite"),
     ):
         with pytest.raises(ValueError, match=message), net.edit_parameters() as p:
-            p["layer0.W_x"] *= 2
-            p.update(wrong)
+            p.update({"layer0.W_x": 2 * p["layer0.W_x"], **wrong})
         assert_same_bits(net.predict(X), expected)
     with pytest.raises(KeyError, match="Got 'W_h'"), net.edit_parameters() as p:
         p["W_h"] = 0
@@ -414,6 +414,11 @@ def test_labels_are_one_hot_rows(engine: str) -> None:
         ([0, 1, 6], "last", "y must hold labels in [0, O=6). Got 6."),
         ([0, -1, 5], "mean", "y must hold labels in [0, O=6). Got -1."),
         ([0.0, 1.0, 2.0], "last", "y must hold int labels, or a row of O=6 for each. Got dtype float64."),
+        (
+            ["a", "b", "a"],
+            "last",
+            "y must be an array of real numbers. Got dtype <U1. To number classes: names, y = np.unique(",
+        ),
         ([True, False, True], "last", "y must hold int labels, or a row of O=6 for each. Got dtype bool."),
         ([0, 1], "last", "y must be (N=3, O=6). Got (2,)."),
         ([[0, 1], [1, 6], [0, 0]], "every", "y[1] must hold labels in [0, O=6). Got 6."),

@@ -143,6 +143,13 @@ def test_missing_files_stay_errors_of_the_system(tmp_path: Path) -> None:
             call(tmp_path)
 
 
+def test_a_name_that_ends_like_a_folder_is_not_a_file(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as caught:
+        random_network().save(f"{tmp_path}/models/")
+    assert caught.value.filename == f"{tmp_path}/models/"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_too_many_layers_are_refused_in_both_directions(tmp_path: Path) -> None:
     network = Network(1, [Elman(1)] * 1001, 1, random_state=0)
     with pytest.raises(ValueError, match="at most 1000 to be saved"):

@@ -57,6 +57,8 @@ def replacing(path: str) -> Iterator[BinaryIO]:
     b'1 2 3'
     """
     try:
+        if not os.path.basename(path):  # "models/" asks for a folder, and realpath would leave out the slash
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         target = os.path.realpath(path)
         mode = _require_replaceable(target)
         folder = os.path.dirname(target)

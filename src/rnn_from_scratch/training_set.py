@@ -83,7 +83,9 @@ def with_validation(
         words = dict(validation)
         unknown = sorted(set(map(str, words)) - {"X", "y", "lengths", "sample_weight"})
         if unknown or "X" not in words or "y" not in words:
-            raise ValueError(f"validation of {owner} must have X and y, and may have lengths and sample_weight.")
+            raise ValueError(
+                f"validation of {owner} must have X and y, and may have lengths and sample_weight. Got {shown(list(words))}."
+            )
         X, y = words.pop("X"), words.pop("y")
         return TrainingData(inputs, targets, as_training_set(specification, dtype, X, y, owner=owner, **words))
     if isinstance(validation, tuple):
@@ -91,6 +93,9 @@ def with_validation(
             raise ValueError(f"validation of {owner} must be a pair (X, y). Got {len(validation)} things.")
         X, y = validation
         return TrainingData(inputs, targets, as_training_set(specification, dtype, X, y, owner=owner))
+    if not isinstance(validation, (int, float, np.integer, np.floating)):
+        allowed = "a number in [0, 1), a tuple (X, y) or a mapping"
+        raise TypeError(f"validation of {owner} must be {allowed}. Got {shown(validation)}.")
     share = fraction(validation, "validation", owner)
     N = len(inputs)
     kept = N - round(share * N)

@@ -150,7 +150,8 @@ def numeric_array(values: object, name: str) -> npt.NDArray[Any]:
     except (ValueError, TypeError):  # NumPy refuses nested lists of unequal lengths
         raise ValueError(f"{name} must be a rectangular array of real numbers. Got rows of unequal shapes.") from None
     if array.dtype.kind not in "buif":
-        raise TypeError(f"{name} must be an array of real numbers. Got dtype {array.dtype}.")
+        came = shown(values) if array.ndim == 0 else f"dtype {array.dtype}"  # None, a dict, a generator, a word
+        raise TypeError(f"{name} must be an array of real numbers. Got {came}.")
     return array
 
 
