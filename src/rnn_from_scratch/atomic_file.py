@@ -82,6 +82,7 @@ def replacing(path: str) -> Iterator[BinaryIO]:
         _sync_folder(folder)
     except OSError as error:
         error.filename, error.filename2 = path, None  # not the temporary, of which the user knows nothing
+        del error.filename2  # else the message would end in "-> None"
         raise
 
 
