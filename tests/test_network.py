@@ -117,6 +117,7 @@ BAD_DATA: list[tuple[dict[str, Any], str]] = [
     (dict(X=np.zeros((4, 5, 3), complex)), "X must be an array of real numbers. Got dtype complex128."),
     (dict(X=np.full((4, 5, 3), None)), "X must be an array of real numbers. Got dtype object."),
     (dict(X=[[[1, 2, 3], [4, 5]]]), "X[0] must be a rectangular array of real numbers."),
+    (dict(X=np.ma.masked_less(np.zeros((4, 5, 3)), 1)), "X must not have masked entries. Got a masked array."),
     (dict(X=np.full((4, 5, 3), np.nan)), "X[0] must be finite. Got nan at index (0, 0)."),
     (dict(X=np.full((4, 5, 3), 1e300), dtype="float32"), "X[0] must be finite. Got inf at index (0, 0)."),
     (dict(y=np.full((4, 5, 2), -np.inf)), "y[0] must be finite. Got -inf at index (0, 0)."),

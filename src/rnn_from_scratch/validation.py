@@ -145,6 +145,8 @@ def generator(random_state: object, owner: str, name: str = "random_state") -> n
 
 def numeric_array(values: object, name: str) -> npt.NDArray[Any]:
     """`values` as an array of real numbers of whatever dtype they have; anything else is refused."""
+    if np.ma.is_masked(values):  # asarray would hand out what stands under the mask
+        raise ValueError(f"{name} must not have masked entries. Got a masked array.")
     try:
         array = np.asarray(values)
     except (ValueError, TypeError):  # NumPy refuses nested lists of unequal lengths
