@@ -231,7 +231,9 @@ def test_a_file_of_another_kind_says_what_it_is(tmp_path: Path) -> None:
         RNNScratch.load(tmp_path / "network.npz")
     with pytest.raises(FileFormatError, match=r"scratch.npz.*kind RNNScratch, not Network; RNNScratch.load reads it"):
         Network.load(tmp_path / "scratch.npz")
-    with pytest.raises(FileFormatError, match=r"must hold a rnn-from-scratch model. Got 'rnn-from-scratch checkpoint'"):
+    with pytest.raises(
+        FileFormatError, match=r"its format must be 'rnn-from-scratch model'. Got 'rnn-from-scratch checkpoint'"
+    ):
         load(HERE / f"{CHECKPOINT}.npz")
 
 
@@ -245,8 +247,8 @@ def test_a_newer_version_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda words, _: words.update(format="something"), "must hold a rnn-from-scratch model"),
-        (lambda words, _: words.pop("format"), "must hold a rnn-from-scratch model"),
+        (lambda words, _: words.update(format="something"), "its format must be 'rnn-from-scratch model'"),
+        (lambda words, _: words.pop("format"), "its format must be 'rnn-from-scratch model'"),
         (lambda words, _: words.update(version="1"), "version must be an int"),
         (lambda words, _: words.update(version=True), "version must be an int"),
         (lambda words, _: words.update(version=0), "version must be an int"),
