@@ -1328,7 +1328,7 @@ class TestErrors:
             ([], ValueError, "must be (O=2,). Got (0,)."),
             ([0.5, math.nan], ValueError, "must be finite. Got nan at index (1,)."),
             (["a", "b"], TypeError, "must be an array of real numbers. Got dtype <U1."),
-            (None, TypeError, "must be an array of real numbers. Got dtype object."),
+            (None, TypeError, "must be an array of real numbers. Got None."),
         ],
     )
     def test_train_refuses_label_vectors_that_do_not_match_and_says_which(self, engine, vector, kind, message):
