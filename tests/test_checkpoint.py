@@ -287,7 +287,10 @@ def test_parameters_that_are_not_finite_are_not_written() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda words, _: words.update(format="rnn-from-scratch model"), "must hold a rnn-from-scratch checkpoint"),
+        (
+            lambda words, _: words.update(format="rnn-from-scratch model"),
+            "its format must be 'rnn-from-scratch checkpoint'",
+        ),
         (lambda words, _: words.update(version=2), "Install a newer one"),
         (lambda words, _: words.update(words=[]), "'words' must be a mapping"),
         (lambda words, _: words.update(generator_state={}), "the generator must be one of"),
@@ -318,5 +321,7 @@ def test_a_checkpoint_must_be_right_in_every_word(change: Callable[..., object],
 def test_a_model_is_not_a_checkpoint() -> None:
     network = random_network()
     network.save("model.npz")
-    with pytest.raises(FileFormatError, match=r"must hold a rnn-from-scratch checkpoint. Got 'rnn-from-scratch model'"):
+    with pytest.raises(
+        FileFormatError, match=r"its format must be 'rnn-from-scratch checkpoint'. Got 'rnn-from-scratch model'"
+    ):
         Checkpoint.read("model.npz", network.specification)

@@ -20,7 +20,7 @@ RULES = [
     UpdateRule(SGD(), NoClipping()),
     UpdateRule(SGD(), GlobalNorm(0.05)),
     UpdateRule(Adam(), NoClipping()),
-    UpdateRule(Adam(0.5, 0.9, 1e-4), TensorNorm(0.02)),
+    UpdateRule(Adam(beta1=0.5, beta2=0.9, epsilon=1e-4), TensorNorm(0.02)),
 ]
 
 

@@ -12,7 +12,7 @@ from support import EXACT, assert_close
 
 from rnn_from_scratch import validation
 from rnn_from_scratch.clipping import GlobalNorm, NoClipping, TensorNorm, as_clipping, norm
-from rnn_from_scratch.optimizers import SGD, Adam, as_optimizer
+from rnn_from_scratch.optimizers import SGD, Adam, AdamW, RMSprop, as_optimizer
 from rnn_from_scratch.sequences import Batch, as_batch, as_targets
 
 FLOAT64 = np.dtype(np.float64)
@@ -90,7 +90,17 @@ def test_words_for_rules_and_optimizers() -> None:
     assert as_clipping(TensorNorm(2), "f") == TensorNorm(2.0)
     assert as_clipping(np.float32(2), "f") == GlobalNorm(2.0)
     assert as_optimizer("sgd", "f") == SGD()
-    assert as_optimizer(Adam(0.5), "f") == Adam(0.5)
+    assert as_optimizer(Adam(beta1=0.5), "f") == Adam(beta1=0.5)
+    with pytest.raises(
+        TypeError, match=r"optimizer of f must be one of 'sgd', .*, or an optimiser such as Adam\(\)\. Got <class"
+    ):
+        as_optimizer(Adam, "f")
+
+
+@pytest.mark.parametrize("optimizer", [SGD, RMSprop, Adam, AdamW])
+def test_a_learning_rate_is_not_taken_for_something_else(optimizer: Any) -> None:
+    with pytest.raises(TypeError, match="positional"):
+        optimizer(0.1)  # elsewhere this is the learning rate; here it was the momentum of SGD
 
 
 @pytest.mark.parametrize(
@@ -104,7 +114,7 @@ def test_adam_refuses_what_it_cannot_use(wrong: dict[str, Any]) -> None:
 def test_adam_is_its_equations() -> None:
     generator = np.random.default_rng(0)
     p, m, v = generator.normal(size=5), np.zeros(5), np.zeros(5)
-    mine, adam = p.copy(), Adam(0.8, 0.95, 1e-3)
+    mine, adam = p.copy(), Adam(beta1=0.8, beta2=0.95, epsilon=1e-3)
     state = adam.init(5, FLOAT64)
     for t in range(1, 8):
         g = generator.normal(size=5)

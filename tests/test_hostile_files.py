@@ -366,11 +366,11 @@ JSON = {
     "half": ('{"a":', "must be JSON"),
     "Python": ("{'a': 1}", "must be JSON"),
     "more behind": ('{"a":1} {}', "must be JSON"),
-    "many lists": ('{"a":[' + "[]," * 349_000 + "0]}", "must hold a"),
-    "many mappings": ('{"a":[' + '{"":0},' * 149_000 + "0]}", "must hold a"),
-    "infinite": ('{"format":1e999}', "must hold a"),
-    "half a surrogate": (r'{"format":"\ud800"}', "must hold a"),
-    "many names": ("{" + ",".join(f'"{n}":0' for n in range(100_000)) + "}", "must hold a"),
+    "many lists": ('{"a":[' + "[]," * 349_000 + "0]}", "its format must be"),
+    "many mappings": ('{"a":[' + '{"":0},' * 149_000 + "0]}", "its format must be"),
+    "infinite": ('{"format":1e999}', "its format must be"),
+    "half a surrogate": (r'{"format":"\ud800"}', "its format must be"),
+    "many names": ("{" + ",".join(f'"{n}":0' for n in range(100_000)) + "}", "its format must be"),
 }
 
 

@@ -74,6 +74,15 @@ def test_seconds_are_those_of_the_clock(monkeypatch: pytest.MonkeyPatch) -> None
     assert history.seconds == [120.0, 120.0]  # metrics of both sets are part of an epoch
 
 
+def test_a_history_is_shown_by_its_last_epoch() -> None:
+    assert repr(History()) == "History, no epochs"
+    history = History([3, 2.00004], [6, 5], {"mae": [1, 0.5]}, {"mae": [4, np.nan]}, clipped=[0, 7])
+    shown = "History, epoch 2: loss 2, validation_loss 5, mae 0.5, validation_mae nan, clipped 7"
+    assert repr(history) == shown
+    history.keep(0)
+    assert repr(history) == "History, no epochs"
+
+
 def test_keep_forgets_in_every_list() -> None:
     history = History([3, 2, 1], [6, 5, 4], {"mae": [1, 2, 3]}, {"mae": [4, 5, 6]}, [7, 8, 9])
     history.keep(2)

@@ -207,15 +207,29 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"metrics": ["mae", 3]}, TypeError, "metrics of Network.fit must be one of 'accuracy', .* Got 3."),
     ({"metrics": 3}, TypeError, "metrics of Network.fit must be words or callables. Got 3."),
     ({"metrics": ["mae", "mae"]}, ValueError, "metrics of Network.fit must have different names."),
+    (
+        {"metrics": {"loss": "mae"}},
+        ValueError,
+        "metrics of Network.fit must not have names of other lists .* Got 'loss'.",
+    ),
+    ({"metrics": {"mae": "mae", "validation_mae": "mae"}}, ValueError, "names of other lists .* Got 'mae'."),
     ({"validation": 1.0}, ValueError, r"validation of Network.fit must be a number in \[0, 1\). Got 1.0."),
     ({"validation": 0.01}, ValueError, "validation of Network.fit must leave sequences on both sides. Got 0.01 of 10."),
     ({"validation": 0.99}, ValueError, "validation of Network.fit must leave sequences on both sides. Got 0.99 of 10."),
-    ({"validation": "some"}, TypeError, r"validation of Network.fit must be a number in \[0, 1\). Got 'some'."),
+    ({"validation": "some"}, TypeError, r"must be a number in \[0, 1\), a tuple \(X, y\) or a mapping. Got 'some'."),
     ({"validation": (1, 2, 3)}, ValueError, r"validation of Network.fit must be a pair \(X, y\). Got 3 things."),
-    ({"validation": {"X": 1}}, ValueError, "validation of Network.fit must have X and y, and may have lengths"),
+    ({"validation": {"X": 1}}, ValueError, r"must have X and y, and may have lengths .* Got \['X'\]."),
     ({"validation": {"X": 1, "y": 2, "Z": 3}}, ValueError, "validation of Network.fit must have X and y, and may"),
-    ({"validation": (np.zeros((2, 3, 4)), np.zeros((2, 3, 2)))}, ValueError, r"X must be \(N, T, D=3\)"),
-    ({"validation": (np.zeros((2, 3, 3)), np.zeros((2, 3, 1)))}, ValueError, r"y must be \(N=2, T=3, O=2\)"),
+    (
+        {"validation": (np.zeros((2, 3, 4)), np.zeros((2, 3, 2)))},
+        ValueError,
+        r"In validation of Network.fit: X must be \(N, T, D=3\)",
+    ),
+    (
+        {"validation": (np.zeros((2, 3, 3)), np.zeros((2, 3, 1)))},
+        ValueError,
+        r"In validation of Network.fit: y must be \(N=2, T=3, O=2\)",
+    ),
 ]
 
 

@@ -132,6 +132,7 @@ def test_large_numbers_are_numbers(engine: str, dtype: str, large: float) -> Non
 
 BAD_DATA: list[tuple[dict[str, Any], str]] = [
     (dict(X=np.zeros((4, 5))), "X must be (N, T, D=3). Got (4, 5)."),
+    (dict(X=np.zeros((4, 3))), "X must be (N, T, D=3). Got (4, 3). A single sequence goes in a list: [X]."),
     (dict(X=np.zeros((4, 5, 2))), "X must be (N, T, D=3). Got (4, 5, 2)."),
     (dict(X=np.zeros((0, 5, 3))), "X must hold at least one sequence of at least one step. Got (0, 5, 3)."),
     (dict(X=np.zeros((4, 0, 3))), "X must hold at least one sequence of at least one step. Got (4, 0, 3)."),
@@ -142,6 +143,7 @@ BAD_DATA: list[tuple[dict[str, Any], str]] = [
     (dict(X=np.zeros((4, 5, 3), complex)), "X must be an array of real numbers. Got dtype complex128."),
     (dict(X=np.full((4, 5, 3), None)), "X must be an array of real numbers. Got dtype object."),
     (dict(X=[[[1, 2, 3], [4, 5]]]), "X[0] must be a rectangular array of real numbers."),
+    (dict(X=np.ma.masked_less(np.zeros((4, 5, 3)), 1)), "X must not have masked entries. Got a masked array."),
     (dict(X=np.full((4, 5, 3), np.nan)), "X[0] must be finite. Got nan at index (0, 0)."),
     (dict(X=np.full((4, 5, 3), 1e300), dtype="float32"), "X[0] must be finite. Got inf at index (0, 0)."),
     (dict(y=np.full((4, 5, 2), -np.inf)), "y[0] must be finite. Got -inf at index (0, 0)."),
@@ -164,7 +166,7 @@ BAD_DATA: list[tuple[dict[str, Any], str]] = [
     (dict(sample_weight=[np.ones(5)] * 3 + [np.ones(4)]), "sample_weight of Network.fit must have the lengths of X, [5, 5"),
     (dict(sample_weight=[1, 1, -1, 1]), "sample_weight of Network.fit must hold finite numbers >= 0. Got -1."),
     (dict(sample_weight=[1, 1, np.nan, 1]), "sample_weight of Network.fit must hold finite numbers >= 0. Got nan."),
-    (dict(sample_weight="all"), "sample_weight of Network.fit must be an array of real numbers. Got dtype"),
+    (dict(sample_weight="all"), "sample_weight of Network.fit must be an array of real numbers. Got 'all'."),
     (dict(sample_weight=[0, 0, 0, 0]), "sample_weight of Network.fit must leave at least one row a positive weight."),
     (dict(class_weight=[1, 2]), "class_weight of Network.fit must be None unless the outputs are 'softmax' or"),
     (dict(l2=-1), "l2 of Network.fit must be a finite number >= 0. Got -1."),
@@ -265,6 +267,38 @@ def test_edits_take_effect_and_bad_ones_are_undone(engine: str) -> None:
     with pytest.raises(ZeroDivisionError), net.edit_parameters() as p:
         p["readout.W_y"][:] = 1 / len(p["readout.W_y"][:, :0].ravel())
     assert_close(net.predict(X), before + 1, EXACT)
+
+
+def test_assigning_to_a_name_writes_into_the_tensor(engine: str) -> None:
+    X, _ = data()
+    net, other = network(engine), network(engine, random_state=7)
+    expected = other.predict(X)
+    assert np.abs(net.predict(X) - expected).max() > 0.1
+    view = net.parameters["layer0.W_h"]
+    with net.edit_parameters() as p:
+        p.update(other.parameters)
+    assert net.parameters["layer0.W_h"] is view
+    assert_same_bits(net.predict(X), expected)
+    for wrong, message in (
+        ({"layer0.W_h": [[1.0]]}, r"parameters\['layer0\.W_h'\] must be .* Got \(1, 1\)\."),
+        ({"readout.b_y": np.full_like(net.parameters["readout.b_y"], np.nan)}, r"\['readout\.b_y'\] must be finite"),
+    ):
+        with pytest.raises(ValueError, match=message), net.edit_parameters() as p:
+            p.update({"layer0.W_x": 2 * p["layer0.W_x"], **wrong})
+        assert_same_bits(net.predict(X), expected)
+    with pytest.raises(KeyError, match="Got 'W_h'"), net.edit_parameters() as p:
+        p["W_h"] = 0
+
+
+def test_nothing_is_written_after_the_block(engine: str) -> None:
+    X, _ = data()
+    net = network(engine)
+    before = net.predict(X)
+    with net.edit_parameters() as p:
+        pass
+    with pytest.raises(ValueError, match="read-only"):
+        p["layer0.W_x"][:] = 0
+    assert_same_bits(net.predict(X), before)
 
 
 def test_copies_and_pickles_are_independent_and_equal(engine: str) -> None:
@@ -407,6 +441,11 @@ def test_labels_are_one_hot_rows(engine: str) -> None:
         ([0, 1, 6], "last", "y must hold labels in [0, O=6). Got 6."),
         ([0, -1, 5], "mean", "y must hold labels in [0, O=6). Got -1."),
         ([0.0, 1.0, 2.0], "last", "y must hold int labels, or a row of O=6 for each. Got dtype float64."),
+        (
+            ["a", "b", "a"],
+            "last",
+            "y must be an array of real numbers. Got dtype <U1. To number classes: names, y = np.unique(",
+        ),
         ([True, False, True], "last", "y must hold int labels, or a row of O=6 for each. Got dtype bool."),
         ([0, 1], "last", "y must be (N=3, O=6). Got (2,)."),
         ([[0, 1], [1, 6], [0, 0]], "every", "y[1] must hold labels in [0, O=6). Got 6."),

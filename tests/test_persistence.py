@@ -143,6 +143,13 @@ def test_missing_files_stay_errors_of_the_system(tmp_path: Path) -> None:
             call(tmp_path)
 
 
+def test_a_name_that_ends_like_a_folder_is_not_a_file(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as caught:
+        random_network().save(f"{tmp_path}/models/")
+    assert caught.value.filename == f"{tmp_path}/models/"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_too_many_layers_are_refused_in_both_directions(tmp_path: Path) -> None:
     network = Network(1, [Elman(1)] * 1001, 1, random_state=0)
     with pytest.raises(ValueError, match="at most 1000 to be saved"):
@@ -224,7 +231,9 @@ def test_a_file_of_another_kind_says_what_it_is(tmp_path: Path) -> None:
         RNNScratch.load(tmp_path / "network.npz")
     with pytest.raises(FileFormatError, match=r"scratch.npz.*kind RNNScratch, not Network; RNNScratch.load reads it"):
         Network.load(tmp_path / "scratch.npz")
-    with pytest.raises(FileFormatError, match=r"must hold a rnn-from-scratch model. Got 'rnn-from-scratch checkpoint'"):
+    with pytest.raises(
+        FileFormatError, match=r"its format must be 'rnn-from-scratch model'. Got 'rnn-from-scratch checkpoint'"
+    ):
         load(HERE / f"{CHECKPOINT}.npz")
 
 
@@ -238,8 +247,8 @@ def test_a_newer_version_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda words, _: words.update(format="something"), "must hold a rnn-from-scratch model"),
-        (lambda words, _: words.pop("format"), "must hold a rnn-from-scratch model"),
+        (lambda words, _: words.update(format="something"), "its format must be 'rnn-from-scratch model'"),
+        (lambda words, _: words.pop("format"), "its format must be 'rnn-from-scratch model'"),
         (lambda words, _: words.update(version="1"), "version must be an int"),
         (lambda words, _: words.update(version=True), "version must be an int"),
         (lambda words, _: words.update(version=0), "version must be an int"),

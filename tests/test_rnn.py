@@ -1073,7 +1073,7 @@ class TestLiveWeights:
             (0.0, ValueError, "weights['wx'] must be (4, 3). Got ()."),
             (np.full((4, 3), math.nan), ValueError, "weights['wx'] must be finite. Got nan at index (0, 0)."),
             (np.full((4, 3), "a"), TypeError, "weights['wx'] must be an array of real numbers. Got dtype <U1."),
-            (None, TypeError, "weights['wx'] must be an array of real numbers. Got dtype object."),
+            (None, TypeError, "weights['wx'] must be an array of real numbers. Got None."),
         ],
     )
     def test_bad_values_are_refused_and_nothing_is_written(self, value, kind, message):
@@ -1219,10 +1219,10 @@ NOT_A_SEQUENCE = [
     (with_value(X_GOOD, (4, 0), math.inf), ValueError, "must be finite. Got inf at index (4, 0)."),
     (with_value(X_GOOD, (0, 1), -math.inf), ValueError, "must be finite. Got -inf at index (0, 1)."),
     ([["a", "b", "c"]], TypeError, "must be an array of real numbers. Got dtype <U1."),
-    ("abc", TypeError, "must be an array of real numbers. Got dtype <U3."),
+    ("abc", TypeError, "must be an array of real numbers. Got 'abc'."),
     (X_GOOD.astype(object), TypeError, "must be an array of real numbers. Got dtype object."),
-    (None, TypeError, "must be an array of real numbers. Got dtype object."),
-    ({"x": 1}, TypeError, "must be an array of real numbers. Got dtype object."),
+    (None, TypeError, "must be an array of real numbers. Got None."),
+    ({"x": 1}, TypeError, "must be an array of real numbers. Got {'x': 1}."),
     (X_GOOD + 0j, TypeError, "must be an array of real numbers. Got dtype complex128."),
     (np.zeros((5, 3), "m8[s]"), TypeError, "must be an array of real numbers. Got dtype timedelta64[s]."),
     ([[1.0, 2.0, 3.0], [1.0]], ValueError, "must be a rectangular array of real numbers. Got rows of unequal shapes."),
@@ -1328,7 +1328,7 @@ class TestErrors:
             ([], ValueError, "must be (O=2,). Got (0,)."),
             ([0.5, math.nan], ValueError, "must be finite. Got nan at index (1,)."),
             (["a", "b"], TypeError, "must be an array of real numbers. Got dtype <U1."),
-            (None, TypeError, "must be an array of real numbers. Got dtype object."),
+            (None, TypeError, "must be an array of real numbers. Got None."),
         ],
     )
     def test_train_refuses_label_vectors_that_do_not_match_and_says_which(self, engine, vector, kind, message):

@@ -57,6 +57,8 @@ def replacing(path: str) -> Iterator[BinaryIO]:
     b'1 2 3'
     """
     try:
+        if not os.path.basename(path):  # "models/" asks for a folder, and realpath would leave out the slash
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         target = os.path.realpath(path)
         mode = _require_replaceable(target)
         folder = os.path.dirname(target)
@@ -80,6 +82,7 @@ def replacing(path: str) -> Iterator[BinaryIO]:
         _sync_folder(folder)
     except OSError as error:
         error.filename, error.filename2 = path, None  # not the temporary, of which the user knows nothing
+        del error.filename2  # else the message would end in "-> None"
         raise
 
 

@@ -1,4 +1,7 @@
-"""The documented `weights` and `bias` of `RNNScratch`: a mapping whose arrays are the parameters themselves."""
+"""Parameters that may be written to: a mapping whose arrays are the parameters themselves.
+
+`Network.edit_parameters` hands it out for a while; the documented `weights` and `bias` of `RNNScratch` are two that stay.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ the same piece by piece, so that a data set of any size needs no memory: what it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,10 +163,11 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def as_metrics(metrics: object, owner: str) -> dict[str, Metric]:
+def as_metrics(metrics: object, owner: str, taken: Collection[str] = ()) -> dict[str, Metric]:
     """The measures that a user's words, callables or mapping of callables stand for, by name.
 
-    A callable takes outputs and targets, rows (M, O) of all real steps, and does not hear of their weights.
+    A callable takes outputs and targets, rows (M, O) of all real steps, and does not hear of their weights. Names that are
+    `taken` by other lists of a history are refused: one would hide the other.
 
     >>> sorted(as_metrics(["mae", "r2"], "Network.fit")), list(as_metrics(lambda y, t: 0.0, "Network.fit"))
     (['mae', 'r2'], ['<lambda>'])
@@ -181,7 +182,11 @@ def as_metrics(metrics: object, owner: str) -> dict[str, Metric]:
             raise ValueError(f"metrics of {owner} must have different names. Got {shown(metrics)}.")
     else:
         raise TypeError(f"metrics of {owner} must be words or callables. Got {shown(metrics)}.")
-    return {str(name): _metric(value, owner) for name, value in named.items()}
+    found = {str(name): _metric(value, owner) for name, value in named.items()}
+    for name in found:
+        if name in taken or f"validation_{name}" in found:
+            raise ValueError(f"metrics of {owner} must not have names of other lists of the history. Got {name!r}.")
+    return found
 
 
 def _metric(value: object, owner: str) -> Metric:

@@ -122,13 +122,15 @@ def require_format(words: Mapping[str, Any], what: str, version: int, fields: se
     """Refuse a file of another format or a newer version, or one that does not have exactly these fields."""
     found = words.get("format")
     if found != what:
-        raise FileFormatError(f"it must hold a {what}. Got {shown(found)}.")
+        ours = isinstance(found, str) and found.startswith("rnn-from-scratch")  # the one was taken for the other
+        readers = " Models are for load, checkpoints for Network.fit with resume=True." if ours else ""
+        raise FileFormatError(f"its format must be {what!r}. Got {shown(found)}.{readers}")
     came = words.get("version")
     if type(came) is not int or came < 1:
         raise FileFormatError(f"its version must be an int >= 1. Got {shown(came)}.")
     if came > version:
         raise FileFormatError(
-            f"it is a {what} of version {came}, written by {shown(words.get('written_by'))}; this is rnn-from-scratch "
+            f"it is an {what} of version {came}, written by {shown(words.get('written_by'))}; this is rnn-from-scratch "
             f"{__version__}, which reads up to version {version}. Install a newer one."
         )
     if words.keys() != fields:

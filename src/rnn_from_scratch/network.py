@@ -47,8 +47,8 @@ class Network(NetworkTraining):
         categorical after 'softmax'). A callable takes outputs and targets, both (M, O) with a row for each real step, and
         returns the loss and its gradient by the outputs (M, O).
     dropout : float, default=0.0
-        Probability with which training drops each output of a layer on its way to the next; layers have their own for
-        inputs and states.
+        Probability with which training drops each output of a layer on its way to the next, so nothing with one layer;
+        layers have their own for inputs and states.
     vocabulary_size : None or int, default=None
         V, if the inputs are tokens, ints in [0, V), instead of features: each has a row of the matrix W_e (V, D).
     huber_delta : float, default=1.0

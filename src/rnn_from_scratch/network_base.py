@@ -18,6 +18,7 @@ from rnn_from_scratch.engines.select import select_engine
 from rnn_from_scratch.file_format import as_path
 from rnn_from_scratch.initializers import as_recipes, initialize
 from rnn_from_scratch.layers import Layer
+from rnn_from_scratch.live_tensors import LiveTensors
 from rnn_from_scratch.model_files import Model, read_model, write_model
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import model_dtype
@@ -168,20 +169,22 @@ class NetworkBase:
         return self._built().views
 
     @contextmanager
-    def edit_parameters(self) -> Iterator[dict[str, FloatArray]]:
-        """Writable views of all parameters for the time of a ``with`` block.
+    def edit_parameters(self) -> Iterator[LiveTensors]:
+        """Views of all parameters, writable for the time of a ``with`` block; assigning to a name writes into its tensor.
 
         Raises
         ------
         ValueError
-            At the end of the block, if a parameter is no longer finite; all parameters are then as they were before.
+            If what is assigned has another shape or is not finite, or, at the end of the block, if a parameter is no longer
+            finite; all parameters are then as they were before, as after any other error in the block.
 
         Examples
         --------
         >>> from rnn_from_scratch import Elman, Network
         >>> network = Network(3, [Elman(2)], 1, random_state=0)
         >>> with network.edit_parameters() as p:
-        ...     p["readout.b_y"][:] = 0.5
+        ...     p["readout.b_y"] = [0.5]
+        ...     p["layer0.W_h"] *= 2
         >>> network.parameters["readout.b_y"]
         array([0.5])
         """
@@ -189,7 +192,7 @@ class NetworkBase:
         before = parameters.vector.copy()
         try:
             with parameters.edit() as views:
-                yield views
+                yield LiveTensors("parameters", views)
             for name, view in parameters.views.items():
                 if not np.isfinite(view).all():
                     raise ValueError(f"{name} of Network must be finite. Got {shown(view)}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import Any
 
 from rnn_from_scratch.alphabet import FloatArray
@@ -150,7 +151,7 @@ class NetworkTraining(NetworkBase):
             tbptt_steps=None if tbptt_steps is None else integer(tbptt_steps, "tbptt_steps", owner),
             stateful=boolean(stateful, "stateful", owner),
             early_stopping=as_early_stopping(early_stopping, owner),
-            metrics=as_metrics(metrics, owner),
+            metrics=as_metrics(metrics, owner, [entry.name for entry in fields(History)]),
             callbacks=as_callbacks(callbacks, owner),
             verbose=boolean(verbose, "verbose", owner),
         )

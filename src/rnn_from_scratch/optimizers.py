@@ -2,7 +2,8 @@
 
 An optimiser is a frozen description with two methods: ``init(size, dtype)`` makes the arrays that it remembers, and
 ``update(parameters, gradient, state, learning_rate, decayed)`` takes one step in place; `decayed` are the places of those
-tensors that weight decay shrinks. Both engines follow the same trajectory.
+tensors that weight decay shrinks. Both engines follow the same trajectory. What describes an optimiser is named: elsewhere
+the first argument is the learning rate, which here belongs to `Network.fit`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import FloatArray
-from rnn_from_scratch.validation import boolean, choice, fraction, non_negative, positive
+from rnn_from_scratch.validation import boolean, choice, fraction, non_negative, positive, shown
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "OptimizerState", "RMSprop", "as_optimizer"]
 
@@ -24,7 +25,7 @@ OptimizerState = Mapping[str, npt.NDArray[Any]]
 """What an optimiser remembers between updates, changed in place: empty for plain SGD."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SGD:
     """Gradient descent, with momentum if wanted.
 
@@ -88,7 +89,7 @@ class SGD:
         parameters -= learning_rate * step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RMSprop:
     """Steps divided by the running size of each gradient.
 
@@ -149,7 +150,7 @@ class RMSprop:
         parameters -= step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Adam:
     """Adam: steps of about the learning rate, whatever the scale of the gradient.
 
@@ -222,7 +223,7 @@ class Adam:
         parameters -= step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AdamW(Adam):
     """Adam with weight decay beside the gradient: weight matrices shrink by η λ per update before Adam's step.
 
@@ -279,4 +280,9 @@ def as_optimizer(optimizer: object, owner: str) -> Optimizer:
     """
     if isinstance(optimizer, (SGD, RMSprop, Adam)):
         return optimizer
+    if not isinstance(optimizer, str):
+        words = ", ".join(map(repr, _BY_NAME))
+        raise TypeError(
+            f"optimizer of {owner} must be one of {words}, or an optimiser such as Adam(). Got {shown(optimizer)}."
+        )
     return _BY_NAME[choice(optimizer, "optimizer", owner, _BY_NAME)]

@@ -93,10 +93,13 @@ class Parameters:
 
     @contextmanager
     def edit(self) -> Iterator[dict[str, FloatArray]]:
-        """Writable views for the time of a ``with`` block; afterwards the engines know of the change."""
+        """Views that are writable for the time of a ``with`` block; afterwards the engines know of the change."""
+        views = self.named(self.vector)
         try:
-            yield self.named(self.vector)
+            yield views
         finally:
+            for view in views.values():
+                view.flags.writeable = False  # what was written later, no engine would hear of
             self.version += 1
 
 

@@ -143,9 +143,9 @@ class RNNScratch(ActivationFunctions):
 
     def _bind_tensors(self) -> None:
         # The documentation promises writable weights, so the views outlive their block; `_refresh` makes up for it.
-        with self._every_step.edit_parameters() as views:
-            self._weights = LiveTensors("weights", {short: views[name] for short, name in WEIGHTS.items()})
-            self._bias = LiveTensors("bias", {short: views[name][:, None] for short, name in BIASES.items()})
+        with self._every_step.edit_parameters() as p:
+            self._weights = LiveTensors("weights", {short: p[name].view() for short, name in WEIGHTS.items()})
+            self._bias = LiveTensors("bias", {short: p[name][:, None] for short, name in BIASES.items()})
 
     @property
     def weights(self) -> LiveTensors:

@@ -185,7 +185,8 @@ def as_batch(X: object, features: int, dtype: np.dtype[np.floating], lengths: ob
         return _from_list(X, features, dtype, name)  # type: ignore[arg-type]  # checked in the line above
     values = numeric_array(X, name)
     if values.ndim != 3 or values.shape[2] != features:
-        raise ValueError(f"{name} must be (N, T, D={features}). Got {values.shape}.")
+        single = f" A single sequence goes in a list: [{name}]." if values.shape[1:] == (features,) else ""
+        raise ValueError(f"{name} must be (N, T, D={features}). Got {values.shape}.{single}")
     N, T, _ = values.shape
     if N == 0 or T == 0:
         raise ValueError(f"{name} must hold at least one sequence of at least one step. Got {values.shape}.")
@@ -321,11 +322,11 @@ def as_targets(
 def _rows_of_labels(y: Any, inputs: Batch, outputs: int, readout: str, dtype: np.dtype[np.floating]) -> Any:
     """Labels turned into rows with a one at the class; anything that has rows already is handed on."""
     if readout == "every" and is_list_of_sequences(y):
-        items = [numeric_array(item, f"y[{n}]") for n, item in enumerate(y)]
+        items = [_numeric_labels(item, f"y[{n}]") for n, item in enumerate(y)]
         if not items or any(item.ndim != 1 for item in items):
             return y
         return [_one_hot(item, outputs, dtype, f"y[{n}]") for n, item in enumerate(items)]
-    values = numeric_array(y, "y")
+    values = _numeric_labels(y, "y")
     if readout != "every":
         return _one_hot(values, outputs, dtype, "y") if values.shape == (len(inputs),) else y
     real = inputs.real_steps()
@@ -334,6 +335,13 @@ def _rows_of_labels(y: Any, inputs: Batch, outputs: int, readout: str, dtype: np
     rows = np.zeros((*real.shape, outputs), dtype)
     rows[real] = _one_hot(values[real], outputs, dtype, "y")
     return rows
+
+
+def _numeric_labels(y: object, name: str) -> npt.NDArray[Any]:
+    try:
+        return numeric_array(y, name)
+    except TypeError as error:  # names of classes, most likely
+        raise TypeError(f"{error} To number classes: names, y = np.unique(y, return_inverse=True).") from None
 
 
 def _one_hot(labels: npt.NDArray[Any], outputs: int, dtype: np.dtype[np.floating], name: str) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -83,14 +84,18 @@ def with_validation(
         words = dict(validation)
         unknown = sorted(set(map(str, words)) - {"X", "y", "lengths", "sample_weight"})
         if unknown or "X" not in words or "y" not in words:
-            raise ValueError(f"validation of {owner} must have X and y, and may have lengths and sample_weight.")
-        X, y = words.pop("X"), words.pop("y")
-        return TrainingData(inputs, targets, as_training_set(specification, dtype, X, y, owner=owner, **words))
+            raise ValueError(
+                f"validation of {owner} must have X and y, and may have lengths and sample_weight. Got {shown(list(words))}."
+            )
+        return TrainingData(inputs, targets, _validation_set(specification, dtype, words, owner))
     if isinstance(validation, tuple):
         if len(validation) != 2:
             raise ValueError(f"validation of {owner} must be a pair (X, y). Got {len(validation)} things.")
-        X, y = validation
-        return TrainingData(inputs, targets, as_training_set(specification, dtype, X, y, owner=owner))
+        words = dict(zip(("X", "y"), validation, strict=True))
+        return TrainingData(inputs, targets, _validation_set(specification, dtype, words, owner))
+    if not isinstance(validation, (int, float, np.integer, np.floating)):
+        allowed = "a number in [0, 1), a tuple (X, y) or a mapping"
+        raise TypeError(f"validation of {owner} must be {allowed}. Got {shown(validation)}.")
     share = fraction(validation, "validation", owner)
     N = len(inputs)
     kept = N - round(share * N)
@@ -106,6 +111,15 @@ def with_validation(
     if not (held_out[1].shared or held_out[1].weights[held_out[1].rows()].any()):
         raise ValueError(f"validation of {owner} must hold a row with a positive weight. All are zero.")
     return TrainingData(inputs.select(slice(0, kept)), targets.select(slice(0, kept)), held_out)
+
+
+def _validation_set(
+    specification: NetworkSpecification, dtype: np.dtype[np.floating], words: dict[str, Any], owner: str
+) -> tuple[Batch, Targets]:
+    try:
+        return as_training_set(specification, dtype, words.pop("X"), words.pop("y"), owner=owner, **words)
+    except (TypeError, ValueError) as error:  # which name X and y: those of validation
+        raise type(error)(f"In validation of {owner}: {error}") from None
 
 
 def as_callbacks(callbacks: object, owner: str) -> tuple[Callback, ...]:

@@ -145,12 +145,15 @@ def generator(random_state: object, owner: str, name: str = "random_state") -> n
 
 def numeric_array(values: object, name: str) -> npt.NDArray[Any]:
     """`values` as an array of real numbers of whatever dtype they have; anything else is refused."""
+    if np.ma.is_masked(values):  # asarray would hand out what stands under the mask
+        raise ValueError(f"{name} must not have masked entries. Got a masked array.")
     try:
         array = np.asarray(values)
     except (ValueError, TypeError):  # NumPy refuses nested lists of unequal lengths
         raise ValueError(f"{name} must be a rectangular array of real numbers. Got rows of unequal shapes.") from None
     if array.dtype.kind not in "buif":
-        raise TypeError(f"{name} must be an array of real numbers. Got dtype {array.dtype}.")
+        came = shown(values) if array.ndim == 0 else f"dtype {array.dtype}"  # None, a dict, a generator, a word
+        raise TypeError(f"{name} must be an array of real numbers. Got {came}.")
     return array
 
 

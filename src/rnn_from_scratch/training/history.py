@@ -8,9 +8,9 @@ from typing import Any
 __all__ = ["History"]
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
-    """One entry per finished epoch in each list.
+    """One entry per finished epoch in each list; shown by its last epoch.
 
     Attributes
     ----------
@@ -33,8 +33,11 @@ class History:
 
     Examples
     --------
-    >>> History(loss=[0.5], seconds=[0.1]).to_dict()["loss"]
-    [0.5]
+    >>> history = History(loss=[0.5, 0.25], seconds=[0.1, 0.2])
+    >>> history
+    History, epoch 2: loss 0.25, seconds 0.2
+    >>> history.to_dict()["loss"]
+    [0.5, 0.25]
     """
 
     loss: list[float] = field(default_factory=list)
@@ -50,6 +53,12 @@ class History:
 
     def __len__(self) -> int:
         return len(self.loss)
+
+    def __repr__(self) -> str:
+        if not self.loss:
+            return "History, no epochs"
+        last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.to_dict().items() if values)
+        return f"History, epoch {len(self)}: {last}"
 
     def keep(self, epochs: int) -> None:
         """Forget all but the first epochs; after an interruption, what was entered for an unfinished one.

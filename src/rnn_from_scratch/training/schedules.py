@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from rnn_from_scratch.validation import choice, integer, non_negative, number, positive
+from rnn_from_scratch.validation import choice, integer, non_negative, number, positive, shown
 
 __all__ = [
     "ConstantRate",
@@ -202,4 +202,9 @@ def as_schedule(schedule: object, owner: str) -> Schedule:
     """
     if isinstance(schedule, ConstantRate):
         return schedule
+    if not isinstance(schedule, str):
+        words = ", ".join(map(repr, _BY_NAME))
+        raise TypeError(
+            f"schedule of {owner} must be one of {words}, or a schedule such as StepDecay(). Got {shown(schedule)}."
+        )
     return _BY_NAME[choice(schedule, "schedule", owner, _BY_NAME)]
