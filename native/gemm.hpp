@@ -94,6 +94,9 @@ void single_row(Pulse& pulse, Index row, Index columns, const Operands<Real>& fi
 constexpr Index most_rows = vector_registers == 32 ? 6 : 4;
 constexpr Index most_vectors = vector_registers == 32 ? 4 : 3;
 
+// Sums over more than this are made in parts: so much of b's columns and a's rows stays in the nearest cache.
+constexpr Index most_depth = 128;
+
 // A length cut into nearly equal parts, none larger than `most`: 32 rows are 6, 6, 5, 5, 5, 5 and not 6, 6, 6, 6, 6, 2.
 struct Parts {
   Index count, size, larger;  // the first `larger` parts have one more
@@ -107,41 +110,44 @@ struct Parts {
   Index operator[](Index part) const { return size + (part < larger); }
 };
 
-template <int ROWS, class Real, class Epilogue>
-void tiles_of_rows(Pulse& pulse, Index row, const Parts& vectors, const Operands<Real>& first, const Operands<Real>& second,
-                   const Epilogue& epilogue) {
-  if constexpr (ROWS <= most_rows) {
-    Index column = 0;
-    for (Index part = 0; part < vectors.count; ++part) {
-      switch (vectors[part]) {
-        case 1: tile<ROWS, 1, (ROWS <= 4 ? 2 : 1), Real>(pulse, row, column, first, second, epilogue); break;
-        case 2: tile<ROWS, 2, (ROWS <= 2 ? 2 : 1), Real>(pulse, row, column, first, second, epilogue); break;
-        case 3: tile<ROWS, 3, 1, Real>(pulse, row, column, first, second, epilogue); break;
+template <int VECTORS, class Real, class Epilogue>
+void tiles_of_columns(Pulse& pulse, Index column, const Parts& heights, const Operands<Real>& first,
+                      const Operands<Real>& second, const Epilogue& epilogue) {
+  if constexpr (VECTORS <= most_vectors) {
+    Index row = 0;
+    for (Index part = 0; part < heights.count; ++part) {
+      switch (heights[part]) {
+        case 1: tile<1, VECTORS, (VECTORS > 2 ? 2 : 4), Real>(pulse, row, column, first, second, epilogue); break;
+        case 2: tile<2, VECTORS, (VECTORS > 2 ? 1 : 2), Real>(pulse, row, column, first, second, epilogue); break;
+        case 3: tile<3, VECTORS, (VECTORS > 1 ? 1 : 2), Real>(pulse, row, column, first, second, epilogue); break;
+        case 4: tile<4, VECTORS, (VECTORS > 1 ? 1 : 2), Real>(pulse, row, column, first, second, epilogue); break;
+        case 5:
+          if constexpr (most_rows == 6) tile<5, VECTORS, 1, Real>(pulse, row, column, first, second, epilogue);
+          break;
         default:
-          if constexpr (most_vectors == 4) tile<ROWS, 4, 1, Real>(pulse, row, column, first, second, epilogue);
+          if constexpr (most_rows == 6) tile<6, VECTORS, 1, Real>(pulse, row, column, first, second, epilogue);
       }
-      column += vectors[part] * lanes<Real>;
+      row += heights[part];
     }
   }
 }
 
 // epilogue(row, column, sums) for every row < rows and every vector of columns < columns, which is a multiple of the lanes.
+// All rows of a come to a few columns of b before the next columns do: those stay in the nearest cache, however large b is.
 template <class Real, class Epilogue>
 __attribute__((noinline)) void product(Pulse& pulse, Index rows, Index columns, const Operands<Real>& first,
                                        const Operands<Real>& second, const Epilogue& epilogue) {
   if (rows == 1) return single_row<Real>(pulse, 0, columns, first, second, epilogue);
   const Parts heights(rows, most_rows), vectors(columns / lanes<Real>, most_vectors);
-  Index row = 0;
-  for (Index part = 0; part < heights.count; ++part) {
-    switch (heights[part]) {
-      case 1: single_row<Real>(pulse, row, columns, first, second, epilogue); break;
-      case 2: tiles_of_rows<2, Real>(pulse, row, vectors, first, second, epilogue); break;
-      case 3: tiles_of_rows<3, Real>(pulse, row, vectors, first, second, epilogue); break;
-      case 4: tiles_of_rows<4, Real>(pulse, row, vectors, first, second, epilogue); break;
-      case 5: tiles_of_rows<5, Real>(pulse, row, vectors, first, second, epilogue); break;
-      default: tiles_of_rows<6, Real>(pulse, row, vectors, first, second, epilogue); break;
+  Index column = 0;
+  for (Index part = 0; part < vectors.count; ++part) {
+    switch (vectors[part]) {
+      case 1: tiles_of_columns<1, Real>(pulse, column, heights, first, second, epilogue); break;
+      case 2: tiles_of_columns<2, Real>(pulse, column, heights, first, second, epilogue); break;
+      case 3: tiles_of_columns<3, Real>(pulse, column, heights, first, second, epilogue); break;
+      default: tiles_of_columns<4, Real>(pulse, column, heights, first, second, epilogue); break;
     }
-    row += heights[part];
+    column += vectors[part] * lanes<Real>;
   }
 }
 

@@ -42,7 +42,7 @@ template <class Cell, class Real> struct Step {
   Real *h, *c, *gates, *kept;
 
   Step(const LayerSizes<Real>& size_, const Timetable& when, const LayerTape<Real>& tape, Index t)
-      : size(size_), h_row(tape.h_row), A(Cell::COLUMNS * size.H_pad), h_before(tape.h + when.block[t] * h_row),
+      : size(size_), h_row(tape.h_row), A(size.A()), h_before(tape.h + when.block[t] * h_row),
         seen(tape.rows + when.block[t] * size.row), c_before(tape.c + when.block[t] * size.H_pad),
         h(tape.h + when.block[t + 1] * h_row), c(tape.c + when.block[t + 1] * size.H_pad),
         gates(tape.gates + when.block[t] * A), kept(tape.kept + when.block[t] * size.H_pad) {}
@@ -89,7 +89,7 @@ void mask_states(const LayerSizes<Real>& size, const Timetable& when, const Laye
 template <class Cell, bool ALONE, class Real>
 void layer_forward(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when,
                    const LayerTape<Real>& tape) {
-  const Index H = size.H, H_pad = size.H_pad, A = Cell::COLUMNS * H_pad;
+  const Index H = size.H, H_pad = size.H_pad, A = size.A();
   if (!ALONE && tape.mask) mask_states(size, when, tape, 0);
   Purse purse{when.pulse};
   for (Index t = 0; t < when.steps; ++t) {
@@ -105,7 +105,7 @@ void layer_forward(const LayerSizes<Real>& size, const LayerWeights<Real>& weigh
         Cell::forward(u);
         step.store_state(row, unit, u);
       };
-      row_product<Real>(purse, 0, A, by_input, by_state, finish);
+      row_product<Real>(purse, 0, H_pad, by_input, by_state, finish);
       continue;
     }
     const Index rows = when.active[t];
@@ -174,7 +174,7 @@ inline __attribute__((always_inline)) Vector<Real> d_h_before(const LayerTape<Re
 template <class Cell, bool ALONE, class Real>
 void layer_backward(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when,
                     const LayerTape<Real>& tape, const GradientAbove<Real>& above, const LayerGradients<Real>& d) {
-  const Index H = size.H, H_pad = size.H_pad, A = Cell::COLUMNS * H_pad;
+  const Index H = size.H, H_pad = size.H_pad, A = size.A();
   Purse purse{when.pulse};
   for (Index t = when.steps - 1; t >= 0; --t) {
     const Step<Cell, Real> step(size, when, tape, t);
@@ -191,7 +191,8 @@ void layer_backward(const LayerSizes<Real>& size, const LayerWeights<Real>& weig
       if constexpr (Cell::carries_d_h) store(d.d_h + row * H_pad + unit, g.d_h);
     };
     const Index going_on = when.active[t + 1];
-    const Operands<Real> by_step_after{d.d_a + when.block[t + 1] * A + Cell::H_FIRST * H_pad, A, 1, weights.recurrent, H_pad,
+    const Operands<Real> by_step_after{d.d_a + when.block[t + 1] * A + Cell::H_FIRST * H_pad, A, 1,
+                                       weights.recurrent, size.W_h_row(),
                                        size.summed(Cell::COLUMNS - Cell::H_FIRST)};
     if constexpr (ALONE) {
       const Real* d_above = above.at(t, 0);
@@ -231,23 +232,26 @@ template <class Real> struct IntoGradients {
   Real *d_W_h, *d_W_x, *d_b;  // null where the column does not see the state, or the input
   Index H, H_pad, D, first;   // first: of the columns, where the product begins
   Blocks below;
+  bool adds;  // to what is there
+
+  void put(Real* to, Vector<Real> sum, Index count) const { adds ? add_some(to, sum, count) : store_some(to, sum, count); }
 
   void operator()(Index i, Index column, Vector<Real> sum) const {
     column += first;
     if (column < H_pad) {
-      if (d_W_h) store_some(d_W_h + i * H + column, sum, H - column);
+      if (d_W_h) put(d_W_h + i * H + column, sum, H - column);
       return;
     }
     const Index d = column - H_pad;  // the columns of x, and after them the column of ones
     if (d_W_x && d < D) {
       const Index block = d >= below.distance && below.count > 1, inside = d - block * below.distance;
-      if (inside < below.size) store_some(d_W_x + i * below.numbers() + block * below.size + inside, sum, below.size - inside);
+      if (inside < below.size) put(d_W_x + i * below.numbers() + block * below.size + inside, sum, below.size - inside);
     }
-    if (d <= D && D < d + lanes<Real>) d_b[i] = sum[D - d];
+    if (d <= D && D < d + lanes<Real>) d_b[i] = sum[D - d] + (adds ? d_b[i] : 0);
   }
 };
 
-// d_W_x, d_W_h, d_b_h and d_b_hn in the flat order: for each column, one product over all rows of all steps.
+// d_W_x, d_W_h, d_b_h and d_b_hn in the flat order: for each column a product over all rows of all steps, some rows at a time.
 template <class Cell, class Real>
 void layer_weight_gradient(const LayerSizes<Real>& size, const Timetable& when, const LayerTape<Real>& tape, const Real* d_a,
                            Real* gradient) {
@@ -257,11 +261,15 @@ void layer_weight_gradient(const LayerSizes<Real>& size, const Timetable& when, 
     const Index gate = Cell::GATE[p] * H;
     const bool sees_input = p < Cell::X_END, sees_state = p >= Cell::H_FIRST;
     const Index first = sees_state ? 0 : H_pad;
-    const IntoGradients<Real> into{sees_state ? d_W_h + gate * H : nullptr,
-                                   sees_input ? d_W_x + gate * size.below.numbers() : nullptr,
-                                   sees_input ? d_b_h + gate : d_b_hn, H, H_pad, size.D, first, size.below};
-    const Operands<Real> over_time{d_a + p * H_pad, 1, size.A(), tape.rows + first, size.row, rows};
-    product<Real>(when.pulse, H, size.row - first, over_time, no_operands<Real>, into);
+    IntoGradients<Real> into{sees_state ? d_W_h + gate * H : nullptr,
+                             sees_input ? d_W_x + gate * size.below.numbers() : nullptr,
+                             sees_input ? d_b_h + gate : d_b_hn, H, H_pad, size.D, first, size.below, false};
+    for (Index row = 0; row < rows; row += most_depth, into.adds = true) {
+      const Index depth = rows - row < most_depth ? rows - row : most_depth;
+      const Operands<Real> over_time{d_a + row * size.A() + p * H_pad, 1, size.A(), tape.rows + row * size.row + first,
+                                     size.row, depth};
+      product<Real>(when.pulse, H, size.row - first, over_time, no_operands<Real>, into);
+    }
   }
   if constexpr (Cell::resets_before) {
     const Operands<Real> by_s{d_a, 1, size.A(), tape.kept, H_pad, rows};
@@ -305,7 +313,7 @@ template <class Cell, class Real>
 void layer_state_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when,
                           const LayerTape<Real>& tape, const LayerGradients<Real>& d) {
   const Index H_pad = size.H_pad;
-  const Operands<Real> by_first_step{d.d_a + Cell::H_FIRST * H_pad, size.A(), 1, weights.recurrent, H_pad,
+  const Operands<Real> by_first_step{d.d_a + Cell::H_FIRST * H_pad, size.A(), 1, weights.recurrent, size.W_h_row(),
                                      size.summed(Cell::COLUMNS - Cell::H_FIRST)};
   product<Real>(when.pulse, when.sequences, H_pad, by_first_step, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
   each_unit<Real>(when, when.sequences, H_pad, [&](Index row, Index unit) {

@@ -50,14 +50,15 @@ template <class Real> struct LayerSizes {
     });
   }
 
-  Index A() const { return columns * H_pad; }  // pre-activations of a row; column p of unit i is p · H_pad + i
+  Index A() const { return spread<Real>(columns * H_pad); }  // of a row of pre-activations; column p of unit i is p · H_pad + i
+  Index W_h_row() const { return spread<Real>(H_pad); }
   // With one column the padding between columns is left out of sums over them.
   Index summed(Index some) const { return columns == 1 ? H : some * H_pad; }
 
   Index forward_weights() const { return (H + D + 1) * A(); }  // (H + D + 1, A): a row for each number of a state row
   // Rows of W_h that need no padding are not copied: the columns that see the state are in the order of its gates.
-  bool recurrent_as_it_is() const { return H == H_pad; }
-  Index recurrent_weights() const { return recurrent_as_it_is() ? 0 : summed(columns - h_first) * H_pad; }
+  bool recurrent_as_it_is() const { return H == W_h_row(); }
+  Index recurrent_weights() const { return recurrent_as_it_is() ? 0 : summed(columns - h_first) * W_h_row(); }
   Index input_weights() const { return summed(x_end) * D_pad; }
   Index reset_weights() const { return resets_before ? H * H_pad : 0; }  // W_hn by itself, once for each way
   Index packed() const { return forward_weights() + recurrent_weights() + input_weights() + 2 * reset_weights(); }
@@ -117,7 +118,7 @@ template <class Cell, class Real> void pack_layer(const LayerSizes<Real>& size, 
     if (p >= Cell::H_FIRST) {
       transpose(W_h + gate * H, H, H, H, forward + p * H_pad, A);
       if (!size.recurrent_as_it_is()) {
-        copy_rows(W_h + gate * H, H, H, H, recurrent + (p - Cell::H_FIRST) * H_pad * H_pad, H_pad);
+        copy_rows(W_h + gate * H, H, H, H, recurrent + (p - Cell::H_FIRST) * H_pad * size.W_h_row(), size.W_h_row());
       }
     }
     Real* bias = forward + (H + size.D) * A + p * H_pad;

@@ -57,6 +57,12 @@ template <class Real> inline void store(Real* to, Vector<Real> values) {
   *reinterpret_cast<typename VectorTypes<Real>::in_memory*>(to) = values;
 }
 
+// A padded row length at which rows one below the other do not compete for the same lines of the nearest cache, as they
+// would at multiples of large powers of two.
+template <class Real> inline Index spread(Index padded_length) {
+  return padded_length * Index(sizeof(Real)) % 512 ? padded_length : padded_length + 64 / Index(sizeof(Real));
+}
+
 // A half, a quarter, … of a vector: copies of known size instead of a loop.
 template <class Real> inline void copy_less_than_a_vector(Real* to, const Real* from, Index count) {
 #pragma GCC unroll 8
@@ -75,6 +81,12 @@ template <class Real> inline void store_some(Real* to, Vector<Real> values, Inde
   Real room[lanes<Real>];
   store(room, values);
   copy_less_than_a_vector(to, room, count);
+}
+
+template <class Real> inline void add_some(Real* to, Vector<Real> values, Index count) {
+  Real room[lanes<Real>] = {};
+  copy_less_than_a_vector(room, to, count >= lanes<Real> ? 0 : count);
+  store_some(to, values + load(count >= lanes<Real> ? to : room), count);
 }
 
 template <class Real> inline void zero(Real* to, Index padded_count) {

@@ -29,6 +29,10 @@ __all__ = [
 ]
 
 
+MOST_STEPS = 1024
+"""A longer run does not feel what its views cost to make, and would feel what they cost to keep."""
+
+
 class Room:
     """Where the cells get their large arrays: here they are new, and belong to whoever holds them."""
 
@@ -78,7 +82,7 @@ class Workspace(Room):
 
     def steps(self, name: str, active: Sequence[int], *arrays: FloatArray | None) -> list[tuple[Any, ...]]:
         """The same views again, by name, as long as the arrays are the same: making one takes a third of a small product."""
-        if active[-1] < active[0]:
+        if active[-1] < active[0] or len(active) > MOST_STEPS:
             return super().steps(name, active, *arrays)
         found = self._steps.get(name)
         if found is None:
