@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import FloatArray, IndexArray
-from rnn_from_scratch.validation import numeric_array, require_finite, shown
+from rnn_from_scratch.validation import all_finite, numeric_array, require_finite, shown
 
 BatchType = TypeVar("BatchType", bound="Batch")
 
@@ -440,7 +440,7 @@ def _cast(values: npt.NDArray[Any], dtype: np.dtype[np.floating], name: str) -> 
 
 def _require_finite_steps(array: FloatArray, batch: Batch, name: str) -> None:
     """Refuse NaN and infinity in real steps; what stands past the end of a sequence is nobody's business."""
-    if np.logical_and.reduce(np.isfinite(array), axis=None):  # no sum of squares: it may overflow, with a warning
+    if all_finite(array):
         return
     for n, (start, length) in enumerate(zip(batch.starts, batch.lengths, strict=True)):
         require_finite(array[start : start + length], f"{name}[{n}]")

@@ -116,6 +116,11 @@ class NetworkSpecification:
         return {name: d.layer.hidden_size for d in self.directions for name in d.state_names}
 
     @cached_property
+    def state_size(self) -> int:
+        """The numbers in the states of one sequence."""
+        return sum(self.state_shapes.values())
+
+    @cached_property
     def drops(self) -> bool:
         """Whether training needs dropout masks."""
         return self.dropout > 0 or any(layer.input_dropout or layer.recurrent_dropout for layer in self.layers)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from rnn_from_scratch.alphabet import FloatArray
 
 __all__ = [
+    "all_finite",
     "boolean",
     "choice",
     "fraction",
@@ -24,6 +25,10 @@ __all__ = [
     "require_finite",
     "shown",
 ]
+
+
+FEW = 4096
+"""Numbers that are looked at byte by byte."""
 
 
 def shown(value: object) -> str:
@@ -145,7 +150,7 @@ def generator(random_state: object, owner: str, name: str = "random_state") -> n
 
 def numeric_array(values: object, name: str) -> npt.NDArray[Any]:
     """`values` as an array of real numbers of whatever dtype they have; anything else is refused."""
-    if np.ma.is_masked(values):  # asarray would hand out what stands under the mask
+    if type(values) is not np.ndarray and np.ma.is_masked(values):  # asarray would hand out what stands under the mask
         raise ValueError(f"{name} must not have masked entries. Got a masked array.")
     try:
         array = np.asarray(values)
@@ -155,6 +160,13 @@ def numeric_array(values: object, name: str) -> npt.NDArray[Any]:
         came = shown(values) if array.ndim == 0 else f"dtype {array.dtype}"  # None, a dict, a generator, a word
         raise TypeError(f"{name} must be an array of real numbers. Got {came}.")
     return array
+
+
+def all_finite(array: FloatArray) -> bool:
+    """Whether no number is NaN or infinite; without sums, which may overflow and warn."""
+    finite = np.isfinite(array)
+    # Of a few, a search for a zero byte is over before a reduction would have begun
+    return 0 not in finite.tobytes() if finite.size <= FEW else bool(finite.all())
 
 
 def require_finite(array: FloatArray, name: str) -> None:

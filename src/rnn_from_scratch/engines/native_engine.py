@@ -114,7 +114,7 @@ class NativePlan(Plan):
         kind = _module.Plan32 if parameters.dtype == np.float32 else _module.Plan64
         self._kernels = kind(**compiled_arguments(specification, parameters.vector))
         self._no_rows = np.empty((0, specification.input_size), parameters.dtype)
-        no_states = np.empty((0, sum(specification.state_shapes.values())), parameters.dtype)
+        no_states = np.empty((0, specification.state_size), parameters.dtype)
         self.no_states = (NOTHING["int64"], NOTHING["int64"], no_states)
         self._packed_version = parameters.version
 

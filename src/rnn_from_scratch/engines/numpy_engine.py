@@ -202,8 +202,8 @@ class NumpyEngine(Engine[NumpyPlan]):
             first_steps = None if dropout.first_steps is None else rows.sort(dropout.first_steps)
             dropout = replace(dropout, sequences=rows.sort(dropout.sequences), first_steps=first_steps)
         x, tokens = _inputs(plan, batch, rows)  # (T, N, D): what the next layer reads
-        version, states = plan.parameters.version, sum(specification.state_shapes.values())
-        short = not keep_tape and len(batch) * batch.steps * states <= SHORT_RUN
+        short = not keep_tape and len(batch) * batch.steps * specification.state_size <= SHORT_RUN
+        version = plan.parameters.version
         cells, input_masks, final_state = {}, [], {}
         last: list[FloatArray] = []  # the last h of each direction of the layer at work
         for stages in plan.levels:

@@ -40,6 +40,12 @@ class Room:
         """An array with anything in it."""
         return np.empty(shape, dtype)
 
+    def rows(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FloatArray:
+        """Rows that end with a 1, which nobody overwrites."""
+        rows = self.empty("rows", shape, dtype)
+        rows[..., -1] = 1
+        return rows
+
     def steps(self, name: str, active: Sequence[int], *arrays: FloatArray | None) -> list[tuple[Any, ...]]:
         """`through_time` for arrays that all come from here."""
         return through_time(active, *arrays)
@@ -79,6 +85,11 @@ class Workspace(Room):
         self._steps.clear()  # they look at the array that goes; first of all, for Ctrl-C may come between two lines
         found = self._last[name] = whole[:size].reshape(shape)
         return found
+
+    def rows(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FloatArray:
+        """The same rows again, with the same ones."""
+        last = self._last.get("rows")
+        return last if last is not None and last.shape == shape else super().rows(shape, dtype)
 
     def steps(self, name: str, active: Sequence[int], *arrays: FloatArray | None) -> list[tuple[Any, ...]]:
         """The same views again, by name, as long as the arrays are the same: making one takes a third of a small product."""
@@ -177,12 +188,14 @@ def rows_to_see(
         Where the next step looks for m ⊙ h_t.
     """
     (T, N, D), H = x.shape, state.shape[1]
-    rows = room.empty("rows", (T + 1, N, H + D + 1), x.dtype)
-    rows[:T, :, H:-1], rows[:, :, -1] = x, 1
-    states = rows[:, :, :H]
+    shape = (T + 1, N, H + D + 1)
     if mask is None:
+        rows = room.rows(shape, x.dtype)
+        rows[:T, :, H:-1], states = x, rows[:, :, :H]
         states[0] = state
         return rows[:T], states, None
+    rows = room.empty("masked rows", shape, x.dtype)
+    rows[:T, :, H:-1], rows[:, :, -1], states = x, 1, rows[:, :, :H]  # the ones of ended rows become zeros
     h = room.empty("h", (T + 1, N, H), x.dtype)
     h[0] = state
     np.multiply(state, mask, states[0])

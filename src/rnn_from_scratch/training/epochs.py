@@ -62,7 +62,7 @@ def cut(
     if rows is not None:
         for n in range(rows, N):
             before[n] = before[n - rows] + lengths[n - rows]
-    units = sum(specification.state_shapes.values())
+    units = specification.state_size
     row = owner if rows is None else owner % rows
     state = np.zeros((N if rows is None else rows, units), targets.array.dtype)
     carried = Carried(row, before[owner] + offset, state)
