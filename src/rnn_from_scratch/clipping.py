@@ -19,15 +19,24 @@ import numpy as np
 from rnn_from_scratch.alphabet import FloatArray
 from rnn_from_scratch.validation import positive
 
+FEW_NUMBERS = 1 << 15
+"""So many squares at most are added up in their own precision: the digits lost do not count, and a copy takes longer."""
+SMALLEST = 1e-30
+"""A smaller sum of squares may lack some that were too small for float32."""
+
 __all__ = ["ByValue", "Clipping", "GlobalNorm", "NoClipping", "TensorNorm", "as_clipping", "norm"]
 
 
 def norm(vector: FloatArray) -> float:
-    """The Euclidean norm, summed in float64 so that a float32 gradient of 1e30 has one.
+    """The Euclidean norm; of a float32 gradient of 1e30, too, whose squares float32 cannot hold.
 
     >>> round(norm(np.array([3e30, 4e30], dtype=np.float32)) / 1e30, 6)
     5.0
     """
+    if vector.size <= FEW_NUMBERS:
+        square = float(vector.dot(vector))
+        if SMALLEST < square < math.inf:
+            return math.sqrt(square)
     wide = vector.astype(np.float64, copy=False)
     return math.sqrt(wide.dot(wide))
 

@@ -71,8 +71,8 @@ class Batch:
         starts, lengths = self.starts[index], self.lengths[index]
         if not self.unpadded:
             return type(self)(self.array, starts, lengths, int(lengths.max()), *more)
-        chosen = type(self)(self.array, starts, lengths, self.steps, *more)
-        vars(chosen)["unpadded"] = True  # as all are: nobody has to look
+        chosen = object.__new__(type(self))
+        vars(chosen).update(vars(self), starts=starts, lengths=lengths)  # what is known of all is true of some, too
         return chosen
 
     def pieces(self) -> Iterator[slice]:

@@ -78,7 +78,7 @@ class ThreadWorkspace(threading.local, Workspace):
     def weights(self, name: str, make: Callable[[], FloatArray]) -> FloatArray:
         found = self._weights.get(name)
         if found is None:
-            found = self._weights[name] = make()
+            found = self._weights[name] = Room.weights(self, name, make)
         return found
 
 
@@ -230,11 +230,11 @@ class NumpyEngine(Engine[NumpyPlan]):
         seen = _seen(specification, rows, x, last)
         a = readout.forward(plan.tensors["readout"], seen)
         tape = NetworkTape(rows, tokens, cells, input_masks, seen) if keep_tape else None
-        a = rows.unsort(rows.without_padding(a).swapaxes(0, 1) if every else a)
+        a = np.ascontiguousarray(rows.unsort(rows.without_padding(a).swapaxes(0, 1) if every else a))
         y = readout.OUTPUT_ACTIVATIONS[specification.output_activation](a)
         if every and rows.real is not None:
             y = np.where(batch.real_steps()[:, :, None], y, 0)
-        return Forward(np.ascontiguousarray(y), np.ascontiguousarray(a), final_state, tape)
+        return Forward(y, a, final_state, tape)
 
     def backward(
         self, plan: NumpyPlan, tape: NetworkTape, d_preactivations: FloatArray, d_final_state: State

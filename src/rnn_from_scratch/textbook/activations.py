@@ -62,7 +62,7 @@ class Activation(NamedTuple):
 
 
 def _tanh_slope(h: FloatArray, out: FloatArray | None = None) -> FloatArray:
-    slope = np.multiply(h, h, out)
+    slope = np.square(h, out)
     return np.subtract(1, slope, slope)
 
 

@@ -79,15 +79,15 @@ def forward(
     f, (h_0,) = ACTIVATIONS[activation].value, state
     W_T = room.weights("W_T", lambda: side_by_side(p).T)  # (H + D + 1, H)
     rows, h, masked = rows_to_see(x, h_0, mask, room)
-    a = room.empty("a", h_0.shape, h_0.dtype)
-    for seen, a_t, h_t, m, masked_t in lasting(room, mask).steps("forward", active, rows, a, h[1:], mask, masked):
+    a, found = room.empty("a", h_0.shape, h_0.dtype), h[1:]
+    for seen, a_t, h_t, m, masked_t in lasting(room, mask).steps("forward", active, rows, a, found, mask, masked):
         f(seen.dot(W_T, a_t), h_t)
         if m is not None:
             np.multiply(h_t, m, masked_t)
     keep_last(h, active)
     if mask is not None:
         clear_ended(rows, active)
-    return h[1:], (h[-1],), Tape(rows, h[1:], active, mask, activation)
+    return found, (h[-1],), Tape(rows, found, active, mask, activation)
 
 
 def backward(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ __all__ = [
     "flat",
     "keep_last",
     "lasting",
+    "on_cache_lines",
     "over_time",
     "project_gates",
     "rows_to_see",
@@ -29,8 +30,18 @@ __all__ = [
 ]
 
 
+CACHE_LINE = 64
+"""Bytes."""
 MOST_STEPS = 1024
 """A longer run does not feel what its views cost to make, and would feel what they cost to keep."""
+
+
+class Rows(NamedTuple):
+    """An array (T + 1, N, H + D + 1) that has room for a state more than there are steps, and its parts."""
+
+    seen: FloatArray  # (T, N, H + D + 1)
+    h: FloatArray  # (T + 1, N, H)
+    x: FloatArray  # (T, N, D)
 
 
 class Room:
@@ -40,11 +51,11 @@ class Room:
         """An array with anything in it."""
         return np.empty(shape, dtype)
 
-    def rows(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FloatArray:
-        """Rows that end with a 1, which nobody overwrites."""
+    def rows(self, shape: tuple[int, ...], H: int, dtype: np.dtype[Any]) -> Rows:
+        """Rows [h, x, 1], whose ones are there and overwritten by nobody."""
         rows = self.empty("rows", shape, dtype)
         rows[..., -1] = 1
-        return rows
+        return Rows(rows[:-1], rows[:, :, :H], rows[:-1, :, H:-1])
 
     def steps(self, name: str, active: Sequence[int], *arrays: FloatArray | None) -> list[tuple[Any, ...]]:
         """`through_time` for arrays that all come from here."""
@@ -52,7 +63,7 @@ class Room:
 
     def weights(self, name: str, make: Callable[[], FloatArray]) -> FloatArray:
         """Parameters as products want them."""
-        return make()
+        return on_cache_lines(make())
 
 
 class Workspace(Room):
@@ -72,6 +83,7 @@ class Workspace(Room):
         self._last: dict[str, FloatArray] = {}
         self._whole: dict[str, FloatArray] = {}
         self._steps: dict[str, list[tuple[Any, ...]]] = {}
+        self._rows: tuple[tuple[int, ...], Rows] | None = None
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FloatArray:
         """The array of this name, cut to shape; larger where it has to be."""
@@ -86,10 +98,16 @@ class Workspace(Room):
         found = self._last[name] = whole[:size].reshape(shape)
         return found
 
-    def rows(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FloatArray:
+    def rows(self, shape: tuple[int, ...], H: int, dtype: np.dtype[Any]) -> Rows:
         """The same rows again, with the same ones."""
-        last = self._last.get("rows")
-        return last if last is not None and last.shape == shape else super().rows(shape, dtype)
+        if self._rows is None or self._rows[0] != shape:
+            self._rows = None  # Ctrl-C may come before the ones are there
+            self._rows = shape, super().rows(shape, H, dtype)
+        return self._rows[1]
+
+    def weights(self, name: str, make: Callable[[], FloatArray]) -> FloatArray:
+        """As they are: an update takes longer to turn them round than it gains."""
+        return make()
 
     def steps(self, name: str, active: Sequence[int], *arrays: FloatArray | None) -> list[tuple[Any, ...]]:
         """The same views again, by name, as long as the arrays are the same: making one takes a third of a small product."""
@@ -102,6 +120,20 @@ class Workspace(Room):
 
 
 FRESH = Room()
+
+
+def on_cache_lines(values: FloatArray) -> FloatArray:
+    """A contiguous copy that begins where a line of the processor's cache does: products run up to a third faster on it.
+
+    >>> copy = on_cache_lines(np.eye(3)[::-1].T)
+    >>> copy.ctypes.data % CACHE_LINE, copy.flags.c_contiguous, copy[0]
+    (0, True, array([0., 0., 1.]))
+    """
+    room = np.empty(values.nbytes + CACHE_LINE, np.uint8)
+    first = -room.ctypes.data % CACHE_LINE
+    copy: FloatArray = room[first : first + values.nbytes].view(values.dtype).reshape(values.shape)
+    copy[...] = values
+    return copy
 
 
 def through_time(active: Sequence[int], *arrays: FloatArray | None) -> list[tuple[Any, ...]]:
@@ -190,10 +222,9 @@ def rows_to_see(
     (T, N, D), H = x.shape, state.shape[1]
     shape = (T + 1, N, H + D + 1)
     if mask is None:
-        rows = room.rows(shape, x.dtype)
-        rows[:T, :, H:-1], states = x, rows[:, :, :H]
-        states[0] = state
-        return rows[:T], states, None
+        found = room.rows(shape, H, x.dtype)
+        found.x[...], found.h[0] = x, state
+        return found.seen, found.h, None
     rows = room.empty("masked rows", shape, x.dtype)
     rows[:T, :, H:-1], rows[:, :, -1], states = x, 1, rows[:, :, :H]  # the ones of ended rows become zeros
     h = room.empty("h", (T + 1, N, H), x.dtype)

@@ -22,7 +22,7 @@ def run_all(
 
     Of a single piece the final states come in any case.
     """
-    N, pieces = len(inputs), inputs.pieces()
+    N = len(inputs)
     if N * inputs.steps <= MOST_ROWS:
         run = engine.forward(plan, inputs, first_state(plan, N) if state is None else state, keep_tape=False)
         return run.outputs, run.final_state
@@ -30,7 +30,7 @@ def run_all(
     rows = inputs.steps if specification.readout == "every" else 1
     outputs = np.zeros((N, rows, specification.output_size), dtype)
     states = zero_state(specification, N if wants_states else 0, dtype)
-    for chosen in pieces:
+    for chosen in inputs.pieces():
         part = inputs.select(chosen)
         own = None if state is None else {name: values[chosen] for name, values in state.items()}
         run = engine.forward(plan, part, own or first_state(plan, len(part)), keep_tape=False)
