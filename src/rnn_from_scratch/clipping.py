@@ -34,7 +34,8 @@ def norm(vector: FloatArray) -> float:
     5.0
     """
     if vector.size <= FEW_NUMBERS:
-        square = float(vector.dot(vector))
+        with np.errstate(over="ignore"):
+            square = float(vector.dot(vector))
         if SMALLEST < square < math.inf:
             return math.sqrt(square)
     wide = vector.astype(np.float64, copy=False)

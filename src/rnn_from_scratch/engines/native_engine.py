@@ -106,6 +106,10 @@ def compiled_arguments(specification: NetworkSpecification, vector: FloatArray) 
     }
 
 
+MOST_COPIED = 1 << 19
+"""Numbers."""
+
+
 class NativePlan(Plan):
     """A network with its weights packed for the kernels; packed anew when the parameters were edited."""
 
@@ -264,9 +268,14 @@ def _optimizer_arguments(optimizer: Optimizer, state: OptimizerState, dtype: np.
 
 
 def _joined(plan: NativePlan, state: State) -> FloatArray:
-    """The states of all layers side by side, (N, Σ H)."""
-    columns = [state[name] for name in plan.specification.state_shapes]
-    return np.concatenate(columns, axis=1, dtype=plan.parameters.dtype)
+    """The states of all layers side by side, (N, Σ H); of a single one no copy."""
+    columns, dtype = [state[name] for name in plan.specification.state_shapes], plan.parameters.dtype
+    if len(columns) == 1:
+        return np.require(columns[0], dtype, ["C", "A"])
+    joined = np.empty((len(columns[0]), plan.specification.state_size), dtype)
+    for some in _stretches(joined):
+        np.concatenate([values[some] for values in columns], axis=1, out=joined[some])
+    return joined
 
 
 def _split(plan: NativePlan, joined: FloatArray) -> dict[str, FloatArray]:
@@ -274,6 +283,16 @@ def _split(plan: NativePlan, joined: FloatArray) -> dict[str, FloatArray]:
     states = {}
     start = 0
     for name, units in plan.specification.state_shapes.items():
-        states[name] = np.ascontiguousarray(joined[:, start : start + units])
+        if units == joined.shape[1]:
+            return {name: joined}
+        own = states[name] = np.empty((len(joined), units), joined.dtype)
+        for some in _stretches(joined):
+            own[some] = joined[some, start : start + units]
         start += units
     return states
+
+
+def _stretches(joined: FloatArray) -> list[slice]:
+    """Rows that are copied at once: memory that is touched for the first time is slow, and Ctrl-C should not wait for it."""
+    at_once = max(1, MOST_COPIED // joined.shape[1])
+    return [slice(first, first + at_once) for first in range(0, len(joined), at_once)]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import cached_property, lru_cache
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from rnn_from_scratch.alphabet import BoolArray, FloatArray, IndexArray, State, Tensors
+from rnn_from_scratch.alphabet import FloatArray, IndexArray, State, Tensors
 from rnn_from_scratch.engines.base import (
     Backward,
     Engine,
@@ -20,8 +19,8 @@ from rnn_from_scratch.engines.base import (
     UpdateReport,
     UpdateRule,
     Updates,
-    active_rows,
 )
+from rnn_from_scratch.engines.rows import Rows, rows_of
 from rnn_from_scratch.optimizers import OptimizerState
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch
@@ -32,8 +31,6 @@ from rnn_from_scratch.textbook.dropout import Dropout
 from rnn_from_scratch.textbook.products import FRESH, Room, Workspace
 
 __all__ = ["NumpyEngine", "NumpyPlan"]
-
-Numbers = TypeVar("Numbers", bound=np.number[Any])
 
 CELLS: dict[str, Any] = {"elman": elman, "gru": gru, "lstm": lstm}
 
@@ -55,6 +52,9 @@ class Stage(NamedTuple):
 
 SHORT_RUN = 1 << 15
 """Numbers that the states of a short run have at most."""
+
+MOST_STATES, LEAST_ROWS = 1 << 20, 64
+"""Numbers that the states of a run should have at most; of a larger batch, groups of so many rows or more run one by one."""
 
 EVERY_STEP = np.zeros((1, 1), np.int64)
 """The step in the address of masks that are the same at every step."""
@@ -115,6 +115,10 @@ class NumpyPlan(Plan):
         gradient = np.zeros_like(self.parameters.vector)
         return gradient, by_place(self.parameters.named(gradient))
 
+    def group(self, number: int) -> NumpyPlan:
+        """The plan for a group of rows of a large batch, whose arrays are needed until all groups have been run back."""
+        return self
+
     @cached_property
     def training(self) -> NumpyTrainingPlan:
         """The plan that training runs on, and nobody else."""
@@ -128,50 +132,24 @@ class NumpyTrainingPlan(NumpyPlan):
         super().__init__(specification, parameters)
         self._gradient = super().gradient()
         self.wants_d_inputs = specification.vocabulary_size is not None  # for the embedding; nobody else asks for them
+        self._groups: list[NumpyTrainingPlan] = []
         self._has_learned = any(tensor.name.endswith("_0") for tensor in parameters.tensors)
 
     def room(self) -> Room:
         """Each stage has arrays of its own."""
         return Workspace()
 
+    def group(self, number: int) -> NumpyPlan:
+        """A plan with arrays of its own for every group."""
+        while len(self._groups) <= number:
+            self._groups.append(NumpyTrainingPlan(self.specification, self.parameters))
+        return self._groups[number]
+
     def gradient(self) -> tuple[FloatArray, Places]:
         """The same gradient again; a run writes all of it but the learned states, which it leaves zero."""
         if self._has_learned:
             self._gradient[0].fill(0)
         return self._gradient
-
-
-class Rows(NamedTuple):
-    """How the sequences of a batch lie in time-major arrays (T, N, …): sorted by falling length."""
-
-    order: IndexArray | None  # (N,): which sequence each row is, or None where they come sorted
-    lengths: IndexArray  # (N,), sorted
-    active: Sequence[int]  # rows that run at each step
-    real: BoolArray | None  # (T, N, 1): True at real steps, or None where all are real
-    mirrored: IndexArray | None  # (T, N): the time of each step of a reverse direction, where there is one
-
-    def sort(self, values: npt.NDArray[Numbers]) -> npt.NDArray[Numbers]:
-        """(N, …) in the order of the batch, sorted."""
-        return values if self.order is None else values[self.order]
-
-    def unsort(self, values: FloatArray) -> FloatArray:
-        """(N, …) as the batch has them."""
-        if self.order is None:
-            return values
-        original = np.empty_like(values, order="C")
-        original[self.order] = values
-        return original
-
-    def reverse(self, values: FloatArray) -> FloatArray:
-        """(T, N, …) with every sequence reversed inside its length; past the end everything stays where it is."""
-        if self.real is None:
-            return values[::-1]
-        reversed_: FloatArray = values[self.mirrored, np.arange(values.shape[1])]
-        return reversed_
-
-    def without_padding(self, values: FloatArray) -> FloatArray:
-        """(T, N, …) with zeros past each sequence's end, whatever stood there."""
-        return values if self.real is None else np.where(self.real, values, 0)
 
 
 class NetworkTape(NamedTuple):
@@ -182,6 +160,14 @@ class NetworkTape(NamedTuple):
     cells: dict[str, Any]  # by the name of the direction
     input_masks: list[FloatArray | None]  # one for each level, (T or 1, N, D)
     seen: FloatArray  # (T, N, H) or (N, H): what the readout saw
+
+
+class GroupsTape(NamedTuple):
+    """The tapes of a large batch, whose groups of rows ran one after the other."""
+
+    groups: list[slice]
+    tapes: list[NetworkTape]
+    shape: tuple[int, int]  # N, T
 
 
 class NumpyEngine(Engine[NumpyPlan]):
@@ -196,11 +182,14 @@ class NumpyEngine(Engine[NumpyPlan]):
         self, plan: NumpyPlan, batch: Batch, state: State, *, keep_tape: bool, dropout: Dropout | None = None
     ) -> Forward:
         specification = plan.specification
+        if len(batch) > LEAST_ROWS and len(batch) * batch.steps * specification.state_size > MOST_STATES:
+            groups = _groups(len(batch), batch.steps * specification.state_size)
+            if len(groups) > 1:
+                return self._forward_in_groups(plan, batch, state, keep_tape, dropout, groups)
         every = specification.readout == "every"
-        rows = _rows(batch, specification.bidirectional)
+        rows = rows_of(batch, specification.bidirectional)
         if dropout is not None:
-            first_steps = None if dropout.first_steps is None else rows.sort(dropout.first_steps)
-            dropout = replace(dropout, sequences=rows.sort(dropout.sequences), first_steps=first_steps)
+            dropout = dropout if rows.order is None else dropout.select(rows.order)
         x, tokens = _inputs(plan, batch, rows)  # (T, N, D): what the next layer reads
         short = not keep_tape and len(batch) * batch.steps * specification.state_size <= SHORT_RUN
         version = plan.parameters.version
@@ -237,8 +226,10 @@ class NumpyEngine(Engine[NumpyPlan]):
         return Forward(y, a, final_state, tape)
 
     def backward(
-        self, plan: NumpyPlan, tape: NetworkTape, d_preactivations: FloatArray, d_final_state: State
+        self, plan: NumpyPlan, tape: NetworkTape | GroupsTape, d_preactivations: FloatArray, d_final_state: State
     ) -> Backward:
+        if isinstance(tape, GroupsTape):
+            return self._backward_in_groups(plan, tape, d_preactivations, d_final_state)
         specification, rows = plan.specification, tape.rows
         gradient, d_tensors = plan.gradient()
         d_a = rows.sort(d_preactivations)
@@ -281,6 +272,45 @@ class NumpyEngine(Engine[NumpyPlan]):
             d_tensors["embedding"]["W_e"][...] = d_W_e
         return Backward(gradient, np.ascontiguousarray(rows.unsort(d_h.swapaxes(0, 1))), d_state)
 
+    def _forward_in_groups(
+        self, plan: NumpyPlan, batch: Batch, state: State, keep_tape: bool, dropout: Dropout | None, groups: list[slice]
+    ) -> Forward:
+        """Some rows after the others, so that no operation is so long that Ctrl-C has to wait for it."""
+        N, T, specification, dtype = len(batch), batch.steps, plan.specification, plan.parameters.dtype
+        O = specification.output_size  # noqa: E741  # the alphabet's letter
+        shape = (N, T, O) if specification.readout == "every" else (N, O)
+        outputs, preactivations = np.zeros(shape, dtype), np.zeros(shape, dtype)
+        final_state = {name: np.empty((N, units), dtype) for name, units in specification.state_shapes.items()}
+        tape = GroupsTape(groups, [], (N, T))
+        for number, some in enumerate(groups):
+            part, before = batch.select(some), {name: values[some] for name, values in state.items()}
+            own = None if dropout is None else dropout.select(some)
+            run = self.forward(plan.group(number), part, before, keep_tape=keep_tape, dropout=own)
+            where = (some, slice(part.steps)) if len(shape) == 3 else some
+            outputs[where], preactivations[where] = run.outputs, run.preactivations
+            for name, values in run.final_state.items():
+                final_state[name][some] = values
+            tape.tapes.append(run.tape)
+        return Forward(outputs, preactivations, final_state, tape if keep_tape else None)
+
+    def _backward_in_groups(
+        self, plan: NumpyPlan, tape: GroupsTape, d_preactivations: FloatArray, d_final_state: State
+    ) -> Backward:
+        (N, T), specification, dtype = tape.shape, plan.specification, plan.parameters.dtype
+        gradient = np.zeros_like(plan.parameters.vector)
+        d_inputs = np.zeros((N, T, specification.input_size if plan.wants_d_inputs else 0), dtype)
+        d_state = {name: np.empty((N, units), dtype) for name, units in specification.state_shapes.items()}
+        for number, (some, own) in enumerate(zip(tape.groups, tape.tapes, strict=True)):
+            steps = len(own.rows.active)
+            d_a = d_preactivations[some, :steps] if specification.readout == "every" else d_preactivations[some]
+            found = self.backward(plan.group(number), own, d_a, {n: d[some] for n, d in d_final_state.items()})
+            gradient += found.gradient
+            if d_inputs.size:
+                d_inputs[some, :steps] = found.d_inputs
+            for name, d in found.d_state.items():
+                d_state[name][some] = d
+        return Backward(gradient, d_inputs, d_state)
+
     def train_updates(
         self, plan: NumpyPlan, updates: Updates, rule: UpdateRule, optimizer_state: OptimizerState
     ) -> UpdateReport:
@@ -299,6 +329,13 @@ class NumpyEngine(Engine[NumpyPlan]):
         return readout.OUTPUT_ACTIVATIONS[plan.specification.output_activation](a), next_state
 
 
+def _groups(N: int, numbers: int) -> list[slice]:
+    """Rows that run together, of N that have so many numbers in their states each."""
+    count = max(1, N // max(LEAST_ROWS, MOST_STATES // numbers))
+    bounds = [N * part // count for part in range(count + 1)]
+    return [slice(*pair) for pair in pairwise(bounds)]
+
+
 def by_place(named: Tensors) -> Places:
     """Tensors by place and name."""
     places: Places = {}
@@ -311,24 +348,6 @@ def by_place(named: Tensors) -> Places:
 def _store(d_tensors: dict[str, FloatArray], d_p: Tensors) -> None:
     for name, values in d_p.items():
         d_tensors[name][...] = values
-
-
-def _rows(batch: Batch, bidirectional: bool) -> Rows:
-    N, T = len(batch), batch.steps
-    if batch.unpadded:
-        return _whole_rows(N, T)
-    order = np.argsort(-batch.lengths, kind="stable")
-    lengths = batch.lengths[order]
-    steps = np.arange(T)[:, None]  # (T, 1)
-    inside = steps < lengths
-    mirrored = np.where(inside, lengths - 1 - steps, steps) if bidirectional else None
-    return Rows(order, lengths, active_rows(lengths, T), inside[:, :, None], mirrored)
-
-
-@lru_cache(maxsize=64)
-def _whole_rows(N: int, T: int) -> Rows:
-    """Of sequences that all have T steps."""
-    return Rows(None, np.full(N, T, np.int64), [N] * T, None, None)
 
 
 def _inputs(plan: NumpyPlan, batch: Batch, rows: Rows) -> tuple[FloatArray, IndexArray | None]:

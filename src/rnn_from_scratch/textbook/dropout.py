@@ -61,6 +61,11 @@ class Dropout:
     sequences: IndexArray
     first_steps: IndexArray | None = None
 
+    def select(self, index: IndexArray | slice) -> Dropout:
+        """The masks of some sequences of the batch."""
+        first_steps = None if self.first_steps is None else self.first_steps[index]
+        return Dropout(self.key, self.epoch, self.sequences[index], first_steps)
+
 
 def philox(key: tuple[int, int], counter: tuple[Any, Any, Any, Any]) -> tuple[Words, Words, Words, Words]:
     """Philox4x64-10: four 64-bit words of key-dependent noise for every counter; the words broadcast.

@@ -38,7 +38,9 @@ from rnn_from_scratch.textbook.products import (
     over_time,
     rows_to_see,
     side_by_side,
+    stretches,
     taken_apart,
+    times,
 )
 
 __all__ = ["Tape", "backward", "forward", "step"]
@@ -97,9 +99,10 @@ def backward(
     seen, h, active, mask, activation = tape
     W_h = p["W_h"]
     slope = room.empty("slope", h.shape, h.dtype)
-    ACTIVATIONS[activation].slope(h, slope)
     d_a = room.empty("d_a", h.shape, h.dtype)
-    np.multiply(d_h, slope, d_a)  # what comes from above; the loop adds what comes from later steps
+    for some, own_slope, d_from_above, d in stretches(h.size, h, slope, d_h, d_a):
+        ACTIVATIONS[activation].slope(some, own_slope)
+        np.multiply(d_from_above, own_slope, d)  # what comes from above; the loop adds what comes from later steps
     d_h_next = room.empty("d_h_next", h.shape[1:], h.dtype)  # by the state that step t hands on
     d_h_next[...] = d_state[0]  # a row joins when its sequence ends
     steps = lasting(room, mask).steps("backward", active, d_a, slope, d_h_next, mask)
@@ -111,5 +114,5 @@ def backward(
             d_next *= m
     clear_ended(d_a, active)
     d_p = taken_apart(over_time(d_a, seen), len(W_h))
-    d_x = flat(d_a).dot(p["W_x"]).reshape(*d_a.shape[:2], -1) if wants_d_x else None
+    d_x = times(flat(d_a), p["W_x"]).reshape(*d_a.shape[:2], -1) if wants_d_x else None
     return d_p, d_x, (d_h_next,)

@@ -45,6 +45,8 @@ from rnn_from_scratch.textbook.products import (
     lasting,
     over_time,
     project_gates,
+    stretches,
+    times,
     total,
 )
 
@@ -168,7 +170,7 @@ def backward(
     d_p = {"W_x": np.roll(over_time(d_a, x), -H, axis=0), "W_h": d_W_h, "b_h": np.roll(sums[: 3 * H], -H)}
     if tape.reset == "after":
         d_p["b_hn"] = sums[3 * H :]
-    d_x = flat(d_a).dot(np.roll(p["W_x"], H, axis=0)).reshape(x.shape) if wants_d_x else None
+    d_x = times(flat(d_a), np.roll(p["W_x"], H, axis=0)).reshape(x.shape) if wants_d_x else None
     return d_p, d_x, (d_h_next,)
 
 
@@ -177,24 +179,30 @@ def _factors(tape: Tape, room: Room) -> FloatArray:
 
     With the reset before the product, the second and last are what d_s is multiplied with for d_a_r and d_h.
     """
-    r, z, n = tape.gates.swapaxes(0, 1)
-    factors = room.empty("factors", (len(r), 4, *r.shape[1:]), r.dtype)
+    T, N, H = tape.past.shape
+    factors = room.empty("factors", (T, 4, N, H), tape.past.dtype)
+    for some in stretches(factors.size, tape.gates, tape.h[:-1], tape.past, factors):
+        _factors_of(tape.reset, *some)
+    return factors
+
+
+def _factors_of(reset: str, gates: FloatArray, h_before: FloatArray, past: FloatArray, factors: FloatArray) -> None:
+    r, z, n = gates.swapaxes(0, 1)
     by_n, by_r, by_z, by_past = factors.swapaxes(0, 1)
     np.multiply(n, n, by_n)
     np.subtract(1.0, by_n, by_n)
     np.subtract(1.0, z, by_past)  # by_past holds 1 − z, and then z (1 − z), for a while
     by_n *= by_past
     by_past *= z
-    np.subtract(tape.h[:-1], n, by_z)
+    np.subtract(h_before, n, by_z)
     by_z *= by_past
     np.subtract(1.0, r, by_r)
-    by_r *= tape.past
-    if tape.reset == "after":
+    by_r *= past
+    if reset == "after":
         np.multiply(by_n, r, by_past)
         by_r *= by_past
     else:
         by_past[...] = r  # and s = r ⊙ h_{t-1} makes by_r = h_{t-1} r (1 − r)
-    return factors
 
 
 def _backward_after(p: Tensors, tape: Tape, d_h: FloatArray, d_h_next: FloatArray, room: Room) -> FloatArray:

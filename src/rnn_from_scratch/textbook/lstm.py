@@ -44,7 +44,9 @@ from rnn_from_scratch.textbook.products import (
     over_time,
     rows_to_see,
     side_by_side,
+    stretches,
     taken_apart,
+    times,
 )
 
 __all__ = ["Tape", "backward", "forward", "step"]
@@ -158,7 +160,7 @@ def backward(
         d_c *= f
     clear_ended(rows, active)
     d_p = taken_apart(over_time(rows, seen), H)
-    d_x = flat(rows).dot(p["W_x"]).reshape(T, N, -1) if wants_d_x else None
+    d_x = times(flat(rows), p["W_x"]).reshape(T, N, -1) if wants_d_x else None
     return d_p, d_x, (d_h_next, d_c_next)
 
 
@@ -170,15 +172,22 @@ def _factors(tape: Tape, room: Room) -> tuple[FloatArray, FloatArray]:
     gates, c, tanh_c = tape.gates, tape.c, tape.tanh_c
     factors = room.empty("factors", gates.shape, gates.dtype)
     from_h_to_c = room.empty("from_h_to_c", tanh_c.shape, gates.dtype)
+    for some in stretches(gates.size, gates, c[:-1], tanh_c, factors, from_h_to_c):
+        _factors_of(*some)
+    return factors, from_h_to_c
+
+
+def _factors_of(
+    gates: FloatArray, c_before: FloatArray, tanh_c: FloatArray, factors: FloatArray, from_h_to_c: FloatArray
+) -> None:
     np.multiply(gates[:, :3], gates[:, :3], factors[:, :3])
     np.subtract(gates[:, :3], factors[:, :3], factors[:, :3])  # slopes of σ: s − s²
     i, _, o, g = gates.swapaxes(0, 1)
     by_i, by_f, by_o, by_g = factors.swapaxes(0, 1)
     by_i *= g
-    by_f *= c[:-1]
+    by_f *= c_before
     by_o *= tanh_c
     for values, slope, factor in ((g, by_g, i), (tanh_c, from_h_to_c, o)):
         np.multiply(values, values, slope)
         np.subtract(1.0, slope, slope)  # slopes of tanh: 1 − t²
         slope *= factor
-    return factors, from_h_to_c

@@ -24,14 +24,19 @@ __all__ = [
     "rows_to_see",
     "running",
     "side_by_side",
+    "stretches",
     "taken_apart",
     "through_time",
+    "times",
     "total",
+    "transposed_times",
 ]
 
 
 CACHE_LINE = 64
 """Bytes."""
+MOST_NUMBERS, MOST_WORK = 1 << 20, 1 << 28
+"""Numbers that one operation makes, and multiplications of one product, at most: Python answers Ctrl-C between operations."""
 MOST_STEPS = 1024
 """A longer run does not feel what its views cost to make, and would feel what they cost to keep."""
 
@@ -182,6 +187,47 @@ def clear_ended(values: FloatArray, active: Sequence[int]) -> None:
             rows[..., n:, :] = 0
 
 
+def stretches(numbers: int, *arrays: FloatArray) -> Sequence[tuple[FloatArray, ...]]:
+    """Arrays (T, …) for operations on so many numbers each: whole, or in several stretches of time where they are many.
+
+    >>> values = np.arange(3)
+    >>> stretches(1000, values)
+    ((array([0, 1, 2]),),)
+    >>> stretches(2 * MOST_NUMBERS, values, 10 * values)
+    [(array([0]), array([0])), (array([1]), array([10])), (array([2]), array([20]))]
+    """
+    if numbers <= MOST_NUMBERS:
+        return (arrays,)
+    steps = len(arrays[0])
+    return [tuple([values[part] for values in arrays]) for part in _parts(steps, steps * MOST_NUMBERS // numbers)]
+
+
+def _parts(length: int, at_once: int) -> list[slice]:
+    at_once = max(at_once, 1)
+    return [slice(first, first + at_once) for first in range(0, length, at_once)]
+
+
+def times(rows: FloatArray, W: FloatArray) -> FloatArray:
+    """rows (M, K) and W (K, L) give their product (M, L)."""
+    if rows.size * W.shape[1] <= MOST_WORK:
+        return rows.dot(W)  # type: ignore[no-any-return]
+    found = np.empty((len(rows), W.shape[1]), rows.dtype)
+    for part in _parts(len(rows), MOST_WORK // W.size):
+        rows[part].dot(W, found[part])
+    return found
+
+
+def transposed_times(a: FloatArray, b: FloatArray) -> FloatArray:
+    """a (M, K) and b (M, L) give Σ_m a_m b_mᵀ (K, L)."""
+    product = np.dot if a.flags.c_contiguous else np.matmul  # of a part of longer rows, np.dot would make a copy
+    if a.size * b.shape[1] <= MOST_WORK:
+        return product(a.T, b)  # type: ignore[no-any-return]
+    found = np.zeros((a.shape[1], b.shape[1]), a.dtype)
+    for part in _parts(len(a), MOST_WORK // found.size):
+        found += product(a[part].T, b[part])
+    return found
+
+
 def flat(values: FloatArray) -> FloatArray:
     """(T, N, K) as rows (T·N, K)."""
     return values.reshape(-1, values.shape[-1])
@@ -189,8 +235,10 @@ def flat(values: FloatArray) -> FloatArray:
 
 def project_gates(x: FloatArray, W_x: FloatArray, b_h: FloatArray, out: FloatArray) -> FloatArray:
     """W_x x_t + b_h for G gates, each by itself: x (T, N, D), W_x (G, H, D) and b_h (G, H, 1) give out (T, G, N, H)."""
-    np.matmul(x[:, None], W_x.swapaxes(1, 2), out=out)
-    out += b_h.swapaxes(1, 2)
+    W_T, b_T = W_x.swapaxes(1, 2), b_h.swapaxes(1, 2)
+    for some, gates in stretches(max(out.size, x.size), x, out):
+        np.matmul(some[:, None], W_T, out=gates)
+        gates += b_T
     return out
 
 
@@ -235,13 +283,10 @@ def rows_to_see(
 
 def over_time(d_a: FloatArray, seen: FloatArray) -> FloatArray:
     """d_a (T, N, K) and what its weights saw (T, N, L) give Σ_t d_a_t seen_tᵀ (K, L), summed over the batch as well."""
-    rows = flat(d_a)
-    product = np.dot if rows.flags.c_contiguous else np.matmul  # of a part of longer rows, np.dot would make a copy
-    found: FloatArray = product(rows.T, flat(seen))
-    return found
+    return transposed_times(flat(d_a), flat(seen))
 
 
 def total(d_a: FloatArray) -> FloatArray:
     """d_a (T, N, K) gives Σ_t d_a_t (K,), summed over the batch as well: a product with ones, which is faster than a sum."""
     rows = flat(d_a)
-    return np.ones(len(rows), rows.dtype).dot(rows)  # type: ignore[no-any-return]
+    return times(np.ones((1, len(rows)), rows.dtype), rows)[0]  # type: ignore[no-any-return]

@@ -12,6 +12,7 @@ import numpy as np
 
 from rnn_from_scratch.alphabet import BoolArray, FloatArray, Tensors
 from rnn_from_scratch.textbook.activations import linear, sigmoid, softmax
+from rnn_from_scratch.textbook.products import times, transposed_times
 
 __all__ = [
     "OUTPUT_ACTIVATIONS",
@@ -35,7 +36,7 @@ class ReadoutGradient(NamedTuple):
 
 def forward(p: Tensors, h: FloatArray) -> FloatArray:
     """h (…, H) gives the pre-activations (…, O)."""
-    a: FloatArray = h.reshape(-1, h.shape[-1]).dot(p["W_y"].T)
+    a = times(h.reshape(-1, h.shape[-1]), p["W_y"].T)
     a += p["b_y"]
     return a.reshape(*h.shape[:-1], a.shape[1])
 
@@ -43,8 +44,8 @@ def forward(p: Tensors, h: FloatArray) -> FloatArray:
 def backward(p: Tensors, h: FloatArray, d_a: FloatArray) -> ReadoutGradient:
     """d_a (…, O) by the pre-activations gives the gradients by W_y, b_y and h (…, H)."""
     rows = d_a.reshape(-1, d_a.shape[-1])  # (rows, O)
-    d_p = {"W_y": rows.T.dot(h.reshape(-1, h.shape[-1])), "b_y": np.add.reduce(rows, axis=0)}
-    return ReadoutGradient(d_p, rows.dot(p["W_y"]).reshape(h.shape))
+    d_p = {"W_y": transposed_times(rows, h.reshape(-1, h.shape[-1])), "b_y": np.add.reduce(rows, axis=0)}
+    return ReadoutGradient(d_p, times(rows, p["W_y"]).reshape(h.shape))
 
 
 def mean_over_time(h: FloatArray, lengths: FloatArray) -> FloatArray:
