@@ -59,7 +59,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"elman", "gru", "lstm", "readout"},
         {"losses"},
     ],
-    "engines": [{"base"}, {"numpy_engine", "native_engine"}, {"select"}],
+    "engines": [{"base", "processors"}, {"numpy_engine", "native_engine"}, {"select"}],
     "training": [
         {"history", "schedules", "checkpoint"},
         {"stopping", "epochs", "evaluation", "progress"},
