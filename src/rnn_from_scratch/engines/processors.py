@@ -22,7 +22,9 @@ def own_share() -> int:
 
 def is_worker() -> bool:
     """Whether this is a process that `multiprocessing`, `concurrent.futures` or joblib (loky) started to share work."""
-    process = sys.modules.get("multiprocessing.process")  # where it was never imported, nobody has started this process with it
+    process = sys.modules.get(
+        "multiprocessing.process"
+    )  # where it was never imported, nobody has started this process with it
     return process is not None and process.parent_process() is not None
 
 

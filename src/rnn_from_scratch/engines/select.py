@@ -51,5 +51,10 @@ def engine_status() -> dict[str, str]:
     status = {"auto": "native" if available else "numpy"}
     if available:
         threads = native_engine.thread_count(None)
-        return {**status, "native": "available", **native_engine.build_info(), "threads": f"{threads}, if n_threads is None"}
+        return {
+            **status,
+            "native": "available",
+            **native_engine.build_info(),
+            "threads": f"{threads}, if n_threads is None",
+        }
     return {**status, "native": f"unavailable: {native_engine.why_unavailable()}"}
