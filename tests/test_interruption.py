@@ -47,8 +47,8 @@ def alarm(ctrl_c: None) -> Iterator[Alarm]:
     signal.signal(signal.SIGALRM, before)
 
 
-def network(engine: str, layer: Any = None, **options: Any) -> Network:
-    return Network(3, [layer or GRU(H)], 2, random_state=0, engine=engine, dtype="float32", **options)
+def network(engine: str, layer: Any = None, n_threads: int = 1) -> Network:
+    return Network(3, [layer or GRU(H)], 2, random_state=0, engine=engine, dtype="float32", n_threads=n_threads)
 
 
 def data(N: int = 64, T: int = 250) -> tuple[np.ndarray, np.ndarray]:
