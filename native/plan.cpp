@@ -89,7 +89,8 @@ void Shares<Real>::deal(const Index* lengths, const Index* chosen, Index sequenc
   if (count == 1) return shares_[0].schedule.build(lengths, chosen, sequences);
   sorted_.resize(std::size_t(sequences));
   for (Index i = 0; i < sequences; ++i) sorted_[std::size_t(i)] = chosen ? chosen[i] : i;
-  std::stable_sort(sorted_.begin(), sorted_.end(), [&](Index a, Index b) { return lengths[a] > lengths[b]; });
+  const auto longer = [&](Index a, Index b) { return lengths[a] > lengths[b]; };
+  if (!std::is_sorted(sorted_.begin(), sorted_.end(), longer)) std::stable_sort(sorted_.begin(), sorted_.end(), longer);
   for (Index share = 0; share < count; ++share) {
     dealt_.clear();
     for (Index i = share; i < sequences; i += count) dealt_.push_back(sorted_[std::size_t(i)]);

@@ -50,9 +50,14 @@ class Crew {
   std::exception_ptr failure_;
   std::mutex mutex_;
   std::condition_variable published_, finished_;
-  std::atomic<std::uint64_t> ticket_{0};
-  std::atomic<Index> done_{0}, sleepers_{0};
-  std::atomic<bool> stop_{false}, resting_{true}, caller_sleeps_{false};
+  // What workers look at while they wait, what the caller looks at while it waits, and what is looked at on the way: apart, so
+  // that nobody's writing slows down somebody else's waiting.
+  alignas(64) std::atomic<std::uint64_t> ticket_{0};
+  std::atomic<bool> resting_{true};
+  alignas(64) std::atomic<Index> done_{0};
+  alignas(64) std::atomic<bool> stop_{false};
+  std::atomic<bool> caller_sleeps_{false};
+  std::atomic<Index> sleepers_{0};
   std::atomic<std::uint64_t> taken_[most_threads] = {};  // of each part: the last round in which somebody took it
 };
 
