@@ -282,8 +282,8 @@ std::optional<double> Plan<Real>::gradient_of(const Training<Real>& training, In
   const Index first = training.boundaries[update], last = training.boundaries[update + 1];
   const Dropout dropout{training.dropout_key, std::uint64_t(training.epochs[update]), nullptr, nullptr};
   const Inputs<Real> inputs{training.inputs.rows, training.inputs.tokens, drops_ ? &dropout : nullptr};
-  return run({inputs, training.targets, training.lengths, training.order + first, last - first, nullptr, nullptr, nullptr},
-             team, pulse);
+  const Index* chosen = training.order + first;
+  return run({inputs, training.targets, training.lengths, chosen, last - first, nullptr, nullptr, nullptr}, team, pulse);
 }
 
 template <class Real> void CarriedBatch<Real>::take(const Training<Real>& training, Index first, Index last) {
@@ -344,10 +344,10 @@ std::optional<double> Plan<Real>::carried_gradient_of(const Training<Real>& trai
                             drops_ ? &dropout : nullptr};
   const TargetRows<Real> targets{{target_rows.array, batch_.target_starts.data(), target_rows.width}, training.targets.weights};
   set_carried_states(training.carried);
-  const std::optional<double> loss =
-      run({inputs, targets, batch_.lengths.data(), nullptr, sequences, batch_.state.data(), batch_.final_state.at_least(numbers),
-           batch_.d_state.at_least(numbers)},
-          team, pulse);
+  Real *final_state = batch_.final_state.at_least(numbers), *d_state = batch_.d_state.at_least(numbers);
+  const MiniBatch<Real> batch{inputs,    targets, batch_.lengths.data(), nullptr, sequences, batch_.state.data(),
+                              final_state, d_state};
+  const std::optional<double> loss = run(batch, team, pulse);
   keep_carried_states(training.carried);
   if (loss) add_learned_state_gradient();
   return loss;

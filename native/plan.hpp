@@ -238,7 +238,9 @@ template <class Real> class Plan {
   Index share_count(const Index* lengths, const Index* chosen, Index sequences, int passes) const;
   // The benches of all shares, their workspaces large enough; the first share's gradient is where it is wanted.
   void set_benches(const Shares<Real>&, Pulse&);
-  Real* gradient_of_share(Index share, Real* first) { return share ? benches_[std::size_t(share)].gradient.at_least(0) : first; }
+  Real* gradient_of_share(Index share, Real* first) {
+    return share ? benches_[std::size_t(share)].gradient.at_least(0) : first;
+  }
   void add_gradients(Index shares, Real* first, Team&);
   template <class Work> void each_range(Team&, const Work&) const;
 

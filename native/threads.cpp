@@ -213,8 +213,8 @@ class Pool {
     return living_;
   }
 
-  // A fork copies the thread that calls it and no other: those at rest end before it, as they would be missing after it, and the
-  // lock is held by nobody else.
+  // A fork copies the thread that calls it and no other: those at rest, which would be missing after it, end before it, and
+  // the lock is held by nobody else.
   void before_fork() {
     mutex_.lock();
     end_resting();

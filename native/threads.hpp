@@ -1,9 +1,9 @@
 // Threads that share the work of a call. Between calls they sleep; a process ends them when it forks or exits, and makes
 // new ones when there is work again.
 //
-// What is shared, and so every bit of the result, is decided by whoever calls: a piece of work has so many parts. Who computes a
-// part decides nothing. The calling thread takes part as any other does, so that a call is never worse off than alone: workers
-// that wake up late, that are busy elsewhere or that could not be made leave their parts to it.
+// What is shared, and so every bit of the result, is decided by whoever calls: a piece of work has so many parts. Who computes
+// a part decides nothing. The calling thread takes part as any other does: workers that wake up late, that are busy elsewhere
+// or that could not be made leave their parts to it.
 #pragma once
 
 #include <atomic>
@@ -20,8 +20,8 @@ namespace rnn {
 
 constexpr Index most_threads = 256;
 
-// Workers that one call at a time has. It publishes a piece of work as a ticket: (round << 16) | parts. Whoever first writes the
-// round beside a part has it; a worker that comes late, with the ticket of a round that is over, finds nothing left of it.
+// Workers that one call at a time has. It publishes a piece of work as a ticket: (round << 16) | parts. Whoever first writes
+// the round beside a part has it; a worker that comes late, with the ticket of a round that is over, finds nothing left of it.
 class Crew {
  public:
   using Work = void (*)(const void* context, Index part, Pulse&);
