@@ -128,14 +128,18 @@ class NativePlan(Plan):
         no_states = np.empty((0, specification.state_size), parameters.dtype)
         self.no_states = (NOTHING["int64"], NOTHING["int64"], no_states)
         self._packed_version = parameters.version
-        self._n_threads, self._process = n_threads, 0
+        self._n_threads = n_threads
+        self._use_threads()
+
+    def _use_threads(self) -> None:
+        self._process = os.getpid()
+        self._kernels.use_threads(thread_count(self._n_threads), self._n_threads is None)
 
     @property
     def kernels(self) -> Any:
         """The compiled plan, its packed weights up to date, and its threads those of this process."""
         if self._process != os.getpid():  # a plan outlives a fork
-            self._kernels.use_threads(thread_count(self._n_threads), self._n_threads is None)
-            self._process = os.getpid()
+            self._use_threads()
         if self._packed_version != self.parameters.version:
             version = self.parameters.version
             self._kernels.refresh()
