@@ -56,7 +56,7 @@ class Ours:
         D, O = problem.X.shape[2], problem.y.shape[-1]  # noqa: E741  # the alphabet's letter
         layer = {"elman": Elman, "gru": GRU, "lstm": LSTM}[problem.cell](problem.hidden_size)
         readout = "every" if problem.y.ndim == 3 else "last"
-        self.network = Network(D, [layer], O, readout=readout, dtype=dtype, engine=engine)
+        self.network = Network(D, [layer], O, readout=readout, dtype=dtype, engine=engine, n_threads=1)
         self.problem = problem
         self.X, self.y = problem.X.astype(dtype), problem.y.astype(dtype)
 

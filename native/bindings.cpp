@@ -38,16 +38,17 @@ class Signals : public rnn::Pulse {
   static void look_for_signals(rnn::Pulse& pulse) {
     Signals& self = static_cast<Signals&>(pulse);
     self.left = some_work;
-    if (Clock::now() < self.next_) return;
+    if (!self.hears_ || Clock::now() < self.next_) return;
     const nb::gil_scoped_acquire locked;
     if (PyErr_CheckSignals() != 0) throw nb::python_error();
     const nb::object main_thread = nb::module_::import_("threading").attr("main_thread")();
-    const bool hears = nb::cast<unsigned long>(main_thread.attr("ident")) == PyThread_get_thread_ident();
-    if (!hears) self.left = std::numeric_limits<Index>::max();  // signals are the main thread's: leave others their lock
+    self.hears_ = nb::cast<unsigned long>(main_thread.attr("ident")) == PyThread_get_thread_ident();
+    if (!self.hears_) self.left = std::numeric_limits<Index>::max();  // signals are the main thread's: leave others their lock
     self.next_ = Clock::now() + patience;
   }
 
   Clock::time_point next_;
+  bool hears_ = true;
 };
 
 // A pointer to an array whose shape and alignment have been checked.
@@ -209,6 +210,11 @@ template <class Real> class BoundPlan {
     plan_ = std::make_unique<rnn::Plan<Real>>(std::move(description), rnn::chosen_kernels<Real>(), data);
   }
 
+  void use_threads(Index most, bool at_will) {
+    if (most < 1 || most > rnn::most_threads) refuse("threads must be a possible number. Got " + std::to_string(most) + ".");
+    plan_->use_threads({most, at_will});
+  }
+
   void refresh() {
     Signals signals;
     const nb::gil_scoped_release unlocked;  // it may have to wait for another thread's run
@@ -247,9 +253,8 @@ template <class Real> class BoundPlan {
     if (!plan_->made(tape)) refuse("tape must come from the forward of this plan.");
     Signals signals;
     const rnn::NetworkShape& shape = plan_->shape();
-    const rnn::Timetable when = tape.schedule.timetable(signals);
-    const Index N = when.sequences;
-    if (when.steps > steps) refuse("steps must be those of the forward run.");
+    const Index N = tape.sequences;
+    if (tape.steps > steps) refuse("steps must be those of the forward run.");
     const bool every = shape.readout == rnn::Readout::every;
     const rnn::Padded<const Real> d_a{readout_shaped(d_preactivations, "d_preactivations", N, steps), every ? steps : 1};
     const Real* d_final = checked(d_final_state, "d_final_state", {N, shape.state_size});
@@ -350,6 +355,7 @@ template <class Real> void bind(nb::module_& module, const char* plan_name, cons
                     const Out<Real>&>(),
            nb::arg("layers"), nb::arg("inputs"), nb::arg("outputs"), nb::arg("vocabulary"), nb::arg("words"),
            nb::arg("huber_delta"), nb::arg("dropout"), nb::arg("parameters").noconvert())
+      .def("use_threads", &Bound::use_threads, nb::arg("most"), nb::arg("at_will"))
       .def("refresh", &Bound::refresh)
       .def("forward", &Bound::forward, nb::arg("inputs").noconvert(), nb::arg("steps"), nb::arg("dropout").noconvert(),
            nb::arg("state").noconvert(), nb::arg("outputs").noconvert(), nb::arg("preactivations").noconvert(),
@@ -372,6 +378,10 @@ NB_MODULE(_native, module) {
   for (const char* name : rnn::compiled_instruction_sets()) compiled.append(name);
   module.attr("compiled_instruction_sets") = nb::tuple(compiled);
   module.attr("compiler") = __VERSION__;
+  module.attr("most_threads") = rnn::most_threads;
+  module.def("living_workers", &rnn::living_workers);
+  module.def("end_threads", &rnn::end_threads, nb::call_guard<nb::gil_scoped_release>());
+  nb::module_::import_("atexit").attr("register")(module.attr("end_threads"));
   bind<float>(module, "Plan32", "Tape32");
   bind<double>(module, "Plan64", "Tape64");
 }

@@ -158,6 +158,13 @@ template <class Real> struct Optimizer {
   bool nesterov;
   Real *m, *v;
   Index* updates;
+
+  bool counts_updates() const { return kind == OptimizerKind::adam || kind == OptimizerKind::adamw; }
+};
+
+// Some of the flat parameters.
+struct Range {
+  Index first, last;
 };
 
 struct GradientSize {
@@ -197,17 +204,20 @@ template <class Real> struct Kernels {
 
   Index (*workspace_size)(const NetworkShape&, const Timetable&);
   void (*set_d_preactivations)(const NetworkShape&, const Timetable&, Padded<const Real> d_preactivations, Real* workspace);
-  double (*loss)(const NetworkShape&, const Timetable&, const Real* tape, const TargetRows<Real>&, Real* workspace);
+  // The share of these rows in Σ w ℓ / `total_weight`, and its gradient by the pre-activations.
+  double (*loss)(const NetworkShape&, const Timetable&, const Real* tape, const TargetRows<Real>&, double total_weight,
+                 Real* workspace);
   // d_final_state may be null: zeros. Of the inputs, only tokens and masks are read.
   void (*backward)(const NetworkShape&, const Real* parameters, const Real* packed, const Timetable&, const Inputs<Real>&,
                    const Real* tape, const Real* d_final_state, Real* workspace, const Gradients<Real>&);
 
+  void (*add)(Real* to, const Real* from, Index count);
   // Adds the penalty to the gradient and gives it; sets the gradient of frozen tensors to zero.
   double (*regularize)(const NetworkShape&, const Regularization&, const Real* parameters, Real* gradient);
   GradientSize (*clip)(const NetworkShape&, ClippingRule, Real* gradient);
-  // Weight matrices decay unless they are frozen.
+  // Of some parameters; the optimiser counts this update already. Weight matrices decay unless they are frozen.
   void (*update)(const NetworkShape&, const bool* frozen, Real* parameters, const Real* gradient, const Optimizer<Real>&,
-                 double learning_rate);
+                 double learning_rate, Range);
 };
 
 struct InstructionSet {

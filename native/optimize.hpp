@@ -12,6 +12,7 @@ using rnn::ClippingRule;
 using rnn::GradientSize;
 using rnn::NetworkShape;
 using rnn::OptimizerKind;
+using rnn::Range;
 
 template <class Real> double sum_of_squares(const Real* values, Index count) {
   constexpr Index chains = 32;  // side by side, because one sum would wait for itself
@@ -30,6 +31,11 @@ template <class Real> double sum_of_squares(const Real* values, Index count) {
 template <class Real> void scale(Real* values, Index count, Real factor) {
 #pragma omp simd
   for (Index i = 0; i < count; ++i) values[i] *= factor;
+}
+
+template <class Real> void add(Real* to, const Real* from, Index count) {
+#pragma omp simd
+  for (Index i = 0; i < count; ++i) to[i] += from[i];
 }
 
 template <class Real>
@@ -88,20 +94,23 @@ template <class Real> void keep_mean_of_squares(Index count, Real keep, Real tak
 }
 
 template <class Real>
-void decay(const NetworkShape& shape, const bool* frozen, Real* parameters, double share) {
+void decay(const NetworkShape& shape, const bool* frozen, Real* parameters, double share, Range range) {
   for (Index i = 0; i < shape.tensor_count; ++i) {
     if (!shape.matrices[i] || frozen[i]) continue;
-    const Index first = shape.tensor_boundaries[i];
-    scale(parameters + first, shape.tensor_boundaries[i + 1] - first, Real(1 - share));
+    const Index *bounds = shape.tensor_boundaries + i, first = bounds[0] > range.first ? bounds[0] : range.first,
+                last = bounds[1] < range.last ? bounds[1] : range.last;
+    if (first < last) scale(parameters + first, last - first, Real(1 - share));
   }
 }
 
 template <class Real>
-void update(const NetworkShape& shape, const bool* frozen, Real* parameters, const Real* gradient,
-            const rnn::Optimizer<Real>& optimizer, double rate) {
-  const Index count = shape.parameter_count();
+void update(const NetworkShape& shape, const bool* frozen, Real* all_parameters, const Real* all_gradient,
+            const rnn::Optimizer<Real>& optimizer, double rate, Range range) {
+  const Index count = range.last - range.first;
   const Real learning_rate = Real(rate), beta1 = Real(optimizer.beta1), epsilon = Real(optimizer.epsilon);
-  Real *m = optimizer.m, *v = optimizer.v;
+  Real *parameters = all_parameters + range.first, *m = optimizer.m ? optimizer.m + range.first : nullptr,
+       *v = optimizer.v ? optimizer.v + range.first : nullptr;
+  const Real* gradient = all_gradient + range.first;
   if (optimizer.kind == OptimizerKind::sgd) {
     const Real* step = gradient;
     if (optimizer.beta1 > 0) {
@@ -123,9 +132,9 @@ void update(const NetworkShape& shape, const bool* frozen, Real* parameters, con
     for (Index i = 0; i < count; ++i) parameters[i] -= learning_rate * gradient[i] / (std::sqrt(v[i]) + epsilon);
     return;
   }
-  if (optimizer.kind == OptimizerKind::adamw) decay(shape, frozen, parameters, rate * optimizer.weight_decay);
+  if (optimizer.kind == OptimizerKind::adamw) decay(shape, frozen, all_parameters, rate * optimizer.weight_decay, range);
   keep_mean(count, beta1, Real(1 - optimizer.beta1), gradient, m);
-  const double updates = double(++*optimizer.updates);
+  const double updates = double(*optimizer.updates);
   // The corrections of m and v are numbers: they go into the learning rate and into ε.
   const double root = std::sqrt(1 - std::pow(optimizer.beta2, updates));
   const Real corrected = Real(rate * root / (1 - std::pow(optimizer.beta1, updates))), small = Real(root * optimizer.epsilon);

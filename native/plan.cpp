@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 namespace rnn {
@@ -81,7 +82,25 @@ NetworkDescription::NetworkDescription(std::vector<LayerShape> layers_, const Ne
   shape.tensor_count = Index(is_matrix.size());
 }
 
-template <class Real> void Tape<Real>::keep(const Inputs<Real>& inputs, const Index* lengths, Index sequences) {
+template <class Real>
+void Shares<Real>::deal(const Index* lengths, const Index* chosen, Index sequences, Index count) {
+  count_ = count;
+  if (Index(shares_.size()) < count) shares_.resize(std::size_t(count));
+  if (count == 1) return shares_[0].schedule.build(lengths, chosen, sequences);
+  sorted_.resize(std::size_t(sequences));
+  for (Index i = 0; i < sequences; ++i) sorted_[std::size_t(i)] = chosen ? chosen[i] : i;
+  const auto longer = [&](Index a, Index b) { return lengths[a] > lengths[b]; };
+  if (!std::is_sorted(sorted_.begin(), sorted_.end(), longer)) std::stable_sort(sorted_.begin(), sorted_.end(), longer);
+  for (Index share = 0; share < count; ++share) {
+    dealt_.clear();
+    for (Index i = share; i < sequences; i += count) dealt_.push_back(sorted_[std::size_t(i)]);
+    shares_[std::size_t(share)].schedule.build(lengths, dealt_.data(), Index(dealt_.size()));
+  }
+}
+
+template <class Real> void Tape<Real>::keep(const Inputs<Real>& inputs, const Index* lengths, Index count) {
+  sequences = count;
+  steps = *std::max_element(lengths, lengths + count);
   starts.resize(std::size_t(sequences));
   tokens.clear();
   for (Index n = 0; inputs.tokens && n < sequences; ++n) {
@@ -108,6 +127,13 @@ template <class Real> Inputs<Real> Tape<Real>::inputs() const {
 
 namespace {
 
+// With less than this for each thread, in multiplications and additions, waking it up costs more than it saves; and with
+// fewer sequences the weights are read more often than they are used.
+constexpr double least_work = 1 << 20;
+constexpr Index least_sequences = 4;
+constexpr int learning_passes = 3;           // forward and backward are as much work as three times forward
+constexpr Index least_range = 1 << 13, cache_line = 16;  // parameters
+
 Index next_plan_number() {
   static std::atomic<Index> plans{0};
   return ++plans;
@@ -132,19 +158,65 @@ template <class Real> void Plan<Real>::refresh(Pulse& pulse) {
 }
 
 template <class Real>
+Index Plan<Real>::share_count(const Index* lengths, const Index* chosen, Index sequences, int passes) const {
+  Index most = std::min(threads_.most, sequences);
+  if (most == 1 || !threads_.at_will) return most;
+  double steps = 0;
+  for (Index i = 0; i < sequences; ++i) steps += double(lengths[chosen ? chosen[i] : i]);
+  const double work = steps * double(shape().parameter_count() - shape().embedding_size()) * passes;
+  most = std::min({most, Index(work / least_work), sequences / least_sequences});
+  return std::max(most, Index(1));
+}
+
+template <class Real> void Plan<Real>::set_benches(const Shares<Real>& shares, Pulse& pulse) {
+  if (Index(benches_.size()) < shares.count()) benches_.resize(std::size_t(shares.count()));
+  for (Index share = 0; share < shares.count(); ++share) {
+    Bench& bench = benches_[std::size_t(share)];
+    bench.workspace.at_least(kernels_.workspace_size(shape(), shares.timetable(share, pulse)));
+    if (share) bench.gradient.at_least(shape().parameter_count());
+  }
+}
+
+// Calls work(range) for ranges that are all the parameters together; whole, once it has begun.
+template <class Real> template <class Work> void Plan<Real>::each_range(Team& team, const Work& work) const {
+  const Index P = shape().parameter_count(), ranges = std::clamp(P / least_range, Index(1), team.parts());
+  Pulse undisturbed{std::numeric_limits<Index>::max(), [](Pulse&) {}};
+  team.run(ranges, undisturbed, [&](Index i, Pulse&) {
+    const auto bound = [&](Index k) { return k == ranges ? P : P / ranges * k / cache_line * cache_line; };
+    work(Range{bound(i), bound(i + 1)});
+  });
+}
+
+// The sum of the shares' gradients, always in the same order.
+template <class Real> void Plan<Real>::add_gradients(Index shares, Real* first, Team& team) {
+  if (shares == 1) return;
+  each_range(team, [&](Range range) {
+    for (Index share = 1; share < shares; ++share) {
+      kernels_.add(first + range.first, gradient_of_share(share, nullptr) + range.first, range.last - range.first);
+    }
+  });
+}
+
+template <class Real>
 std::unique_ptr<Tape<Real>> Plan<Real>::forward(const Run<Real>& run, const Real* state, const ForwardResult<Real>& result,
                                                 bool keep_tape, Pulse& pulse) {
   const Turns::Turn turn(turns_, pulse);
   std::unique_ptr<Tape<Real>> kept = keep_tape ? std::make_unique<Tape<Real>>() : nullptr;
   Tape<Real>& tape = keep_tape ? *kept : own_tape_;
   tape.plan = number_;
-  tape.schedule.build(run.lengths, nullptr, run.sequences);
-  const Timetable when = tape.schedule.timetable(pulse);
-  Real* memory = tape.memory.at_least(kernels_.tape_size(shape(), when));
-  kernels_.forward(shape(), parameters_, packed_.data(), when, run.inputs, state, memory);
+  const Index shares = share_count(run.lengths, nullptr, run.sequences, 1);
+  tape.shares.deal(run.lengths, nullptr, run.sequences, shares);
+  for (Index share = 0; share < shares; ++share) {
+    tape.shares.tape(share, kernels_.tape_size(shape(), tape.shares.timetable(share, pulse)));
+  }
   const Index steps = shape().readout == Readout::every ? run.steps : 1;
-  kernels_.outputs(shape(), when, memory, {result.preactivations, steps}, result.outputs);
-  kernels_.final_states(shape(), when, run.inputs.dropout, memory, result.final_state);
+  Team(shares).run(shares, pulse, [&](Index share, Pulse& own) {
+    const Timetable when = tape.shares.timetable(share, own);
+    Real* memory = tape.shares.tape(share, 0);
+    kernels_.forward(shape(), parameters_, packed_.data(), when, run.inputs, state, memory);
+    kernels_.outputs(shape(), when, memory, {result.preactivations, steps}, result.outputs);
+    kernels_.final_states(shape(), when, run.inputs.dropout, memory, result.final_state);
+  });
   if (kept) kept->keep(run.inputs, run.lengths, run.sequences);
   return kept;
 }
@@ -153,26 +225,65 @@ template <class Real>
 void Plan<Real>::backward(const Tape<Real>& tape, Padded<const Real> d_preactivations, const Real* d_final_state,
                           const Gradients<Real>& into, Pulse& pulse) {
   const Turns::Turn turn(turns_, pulse);
-  const Timetable when = tape.schedule.timetable(pulse);
-  Real* workspace = workspace_.at_least(kernels_.workspace_size(shape(), when));
-  kernels_.set_d_preactivations(shape(), when, d_preactivations, workspace);
-  kernels_.backward(shape(), parameters_, packed_.data(), when, tape.inputs(), tape.memory.data(), d_final_state, workspace,
-                    into);
+  const Index shares = tape.shares.count();
+  set_benches(tape.shares, pulse);
+  Team team(shares);
+  team.run(shares, pulse, [&](Index share, Pulse& own) {
+    const Timetable when = tape.shares.timetable(share, own);
+    Real* workspace = benches_[std::size_t(share)].workspace.at_least(0);
+    Gradients<Real> into_share = into;
+    into_share.parameters = gradient_of_share(share, into.parameters);
+    kernels_.set_d_preactivations(shape(), when, d_preactivations, workspace);
+    kernels_.backward(shape(), parameters_, packed_.data(), when, tape.inputs(), tape.shares.tape(share), d_final_state,
+                      workspace, into_share);
+  });
+  add_gradients(shares, into.parameters, team);
 }
 
-template <class Real> double Plan<Real>::gradient_of(const Training<Real>& training, Index update, Pulse& pulse) {
+template <class Real> double Plan<Real>::total_weight(const MiniBatch<Real>& batch) const {
+  double weight = 0;
+  for (Index i = 0; i < batch.sequences; ++i) {
+    const Index n = batch.chosen ? batch.chosen[i] : i, steps = shape().readout == Readout::every ? batch.lengths[n] : 1;
+    for (Index t = 0; t < steps; ++t) weight += double(batch.targets.weights[batch.targets.rows.starts[n] + t]);
+  }
+  return weight;
+}
+
+template <class Real>
+std::optional<double> Plan<Real>::run(const MiniBatch<Real>& batch, Team& team, Pulse& pulse) {
+  const double weight = total_weight(batch);
+  const bool learns = weight > 0;
+  Shares<Real>& shares = own_tape_.shares;
+  shares.deal(batch.lengths, batch.chosen, batch.sequences,
+              std::min(team.parts(), share_count(batch.lengths, batch.chosen, batch.sequences, learning_passes)));
+  for (Index share = 0; share < shares.count(); ++share) {
+    shares.tape(share, kernels_.tape_size(shape(), shares.timetable(share, pulse)));
+  }
+  set_benches(shares, pulse);
+  losses_.assign(std::size_t(shares.count()), 0);
+  Real* gradient = gradient_.at_least(0);
+  team.run(shares.count(), pulse, [&](Index share, Pulse& own) {
+    const Timetable when = shares.timetable(share, own);
+    Real *tape = shares.tape(share, 0), *workspace = benches_[std::size_t(share)].workspace.at_least(0);
+    kernels_.forward(shape(), parameters_, packed_.data(), when, batch.inputs, batch.state, tape);
+    if (batch.final_state) kernels_.final_states(shape(), when, batch.inputs.dropout, tape, batch.final_state);
+    if (!learns) return;
+    losses_[std::size_t(share)] = kernels_.loss(shape(), when, tape, batch.targets, weight, workspace);
+    const Gradients<Real> into{gradient_of_share(share, gradient), {nullptr, 0}, batch.d_state, !batch.state};
+    kernels_.backward(shape(), parameters_, packed_.data(), when, batch.inputs, tape, nullptr, workspace, into);
+  });
+  if (!learns) return std::nullopt;
+  add_gradients(shares.count(), gradient, team);
+  return std::accumulate(losses_.begin(), losses_.end(), 0.0);
+}
+
+template <class Real>
+std::optional<double> Plan<Real>::gradient_of(const Training<Real>& training, Index update, Team& team, Pulse& pulse) {
   const Index first = training.boundaries[update], last = training.boundaries[update + 1];
-  own_tape_.schedule.build(training.lengths, training.order + first, last - first);
-  const Timetable when = own_tape_.schedule.timetable(pulse);
-  Real* tape = own_tape_.memory.at_least(kernels_.tape_size(shape(), when));
-  Real* workspace = workspace_.at_least(kernels_.workspace_size(shape(), when));
   const Dropout dropout{training.dropout_key, std::uint64_t(training.epochs[update]), nullptr, nullptr};
   const Inputs<Real> inputs{training.inputs.rows, training.inputs.tokens, drops_ ? &dropout : nullptr};
-  kernels_.forward(shape(), parameters_, packed_.data(), when, inputs, nullptr, tape);
-  const double loss = kernels_.loss(shape(), when, tape, training.targets, workspace);
-  const Gradients<Real> into{gradient_.at_least(0), {nullptr, 0}, nullptr, true};
-  kernels_.backward(shape(), parameters_, packed_.data(), when, inputs, tape, nullptr, workspace, into);
-  return loss;
+  const Index* chosen = training.order + first;
+  return run({inputs, training.targets, training.lengths, chosen, last - first, nullptr, nullptr, nullptr}, team, pulse);
 }
 
 template <class Real> void CarriedBatch<Real>::take(const Training<Real>& training, Index first, Index last) {
@@ -201,23 +312,13 @@ template <class Real> void Plan<Real>::set_carried_states(const Carried<Real>& c
   }
 }
 
-template <class Real>
-void Plan<Real>::keep_carried_states(const Carried<Real>& carried, const Timetable& when, const Dropout* dropout) {
+template <class Real> void Plan<Real>::keep_carried_states(const Carried<Real>& carried) const {
   const Index width = shape().state_size;
-  Real* final_state = batch_.d_state.at_least(when.sequences * width);  // backward will write over it
-  kernels_.final_states(shape(), when, dropout, own_tape_.memory.data(), final_state);
-  for (Index n = 0; n < when.sequences; ++n, final_state += width) {
-    std::copy(final_state, final_state + width, carried.state + batch_.owners[std::size_t(n)] * width);
+  const Real* final_state = batch_.final_state.data();
+  for (Index owner : batch_.owners) {
+    std::copy(final_state, final_state + width, carried.state + owner * width);
+    final_state += width;
   }
-}
-
-template <class Real> bool Plan<Real>::has_weight(const TargetRows<Real>& targets) const {
-  double weight = 0;
-  for (std::size_t n = 0; n < batch_.lengths.size(); ++n) {
-    const Index steps = shape().readout == Readout::every ? batch_.lengths[n] : 1;
-    for (Index t = 0; t < steps; ++t) weight += double(targets.weights[batch_.target_starts[n] + t]);
-  }
-  return weight > 0;
 }
 
 // Only whole sequences start from learned states.
@@ -232,29 +333,23 @@ template <class Real> void Plan<Real>::add_learned_state_gradient() {
 }
 
 template <class Real>
-std::optional<double> Plan<Real>::carried_gradient_of(const Training<Real>& training, Index update, Pulse& pulse) {
+std::optional<double> Plan<Real>::carried_gradient_of(const Training<Real>& training, Index update, Team& team, Pulse& pulse) {
   batch_.take(training, training.boundaries[update], training.boundaries[update + 1]);
-  own_tape_.schedule.build(batch_.lengths.data(), nullptr, Index(batch_.lengths.size()));
-  const Timetable when = own_tape_.schedule.timetable(pulse);
-  Real* tape = own_tape_.memory.at_least(kernels_.tape_size(shape(), when));
+  const Index sequences = Index(batch_.lengths.size()), numbers = sequences * shape().state_size;
   const Dropout dropout{training.dropout_key, std::uint64_t(training.epochs[update]), batch_.owners.data(),
                         batch_.first_steps.data()};
-  const Sequences<Real>& rows = training.inputs.rows;
+  const Sequences<Real>&rows = training.inputs.rows, &target_rows = training.targets.rows;
   const Inputs<Real> inputs{{rows.array, batch_.starts.data(), rows.width},
                             training.inputs.tokens,
                             drops_ ? &dropout : nullptr};
-  set_carried_states(training.carried);
-  kernels_.forward(shape(), parameters_, packed_.data(), when, inputs, batch_.state.data(), tape);
-  keep_carried_states(training.carried, when, inputs.dropout);
-
-  const Sequences<Real>& target_rows = training.targets.rows;
   const TargetRows<Real> targets{{target_rows.array, batch_.target_starts.data(), target_rows.width}, training.targets.weights};
-  if (!has_weight(targets)) return std::nullopt;
-  Real* workspace = workspace_.at_least(kernels_.workspace_size(shape(), when));
-  const double loss = kernels_.loss(shape(), when, tape, targets, workspace);
-  const Gradients<Real> into{gradient_.at_least(0), {nullptr, 0}, batch_.d_state.at_least(0), false};
-  kernels_.backward(shape(), parameters_, packed_.data(), when, inputs, tape, nullptr, workspace, into);
-  add_learned_state_gradient();
+  set_carried_states(training.carried);
+  Real *final_state = batch_.final_state.at_least(numbers), *d_state = batch_.d_state.at_least(numbers);
+  const MiniBatch<Real> batch{inputs,    targets, batch_.lengths.data(), nullptr, sequences, batch_.state.data(),
+                              final_state, d_state};
+  const std::optional<double> loss = run(batch, team, pulse);
+  keep_carried_states(training.carried);
+  if (loss) add_learned_state_gradient();
   return loss;
 }
 
@@ -265,9 +360,15 @@ template <class Real> Report Plan<Real>::train_updates(const Training<Real>& tra
   const bool* frozen = training.regularization.frozen;
   const bool regularizes =
       training.regularization.penalty > 0 || std::any_of(frozen, frozen + shape().tensor_count, [](bool is) { return is; });
+  Index most = 1;
+  for (Index u = 0; u < training.updates; ++u) {
+    const Index first = training.boundaries[u], sequences = training.boundaries[u + 1] - first;
+    most = std::max(most, share_count(training.lengths, training.order + first, sequences, learning_passes));
+  }
+  Team team(most);
   for (Index u = 0; u < training.updates; ++u) {
     const std::optional<double> found =
-        training.carried.state ? carried_gradient_of(training, u, pulse) : gradient_of(training, u, pulse);
+        training.carried.state ? carried_gradient_of(training, u, team, pulse) : gradient_of(training, u, team, pulse);
     report.losses[u] = report.gradient_norms[u] = 0;
     report.clipped[u] = false;
     ++report.computed;
@@ -282,13 +383,18 @@ template <class Real> Report Plan<Real>::train_updates(const Training<Real>& tra
     report.gradient_norms[u] = size.norm;
     if (!std::isfinite(loss) || !std::isfinite(size.norm)) break;
     report.clipped[u] = size.clipped;
-    kernels_.update(shape(), frozen, parameters_, gradient, training.optimizer, training.learning_rates[u]);
+    if (training.optimizer.counts_updates()) ++*training.optimizer.updates;
+    each_range(team, [&](Range range) {
+      kernels_.update(shape(), frozen, parameters_, gradient, training.optimizer, training.learning_rates[u], range);
+    });
     kernels_.pack(shape(), parameters_, packed_.at_least(0));
     ++report.applied;
   }
   return report;
 }
 
+template class Shares<float>;
+template class Shares<double>;
 template struct Tape<float>;
 template struct Tape<double>;
 template class Plan<float>;

@@ -17,6 +17,7 @@
 #endif
 
 #include "network.hpp"
+#include "threads.hpp"
 
 namespace rnn {
 
@@ -113,15 +114,37 @@ struct NetworkDescription {
   NetworkDescription(const NetworkDescription&) = delete;  // shape points into the vectors
 };
 
+// A batch dealt to threads: sequence by sequence in the order of falling length, so that all shares are about the same work.
+// One share is the batch as it came.
+template <class Real> class Shares {
+ public:
+  void deal(const Index* lengths, const Index* chosen, Index sequences, Index count);
+  Index count() const { return count_; }
+  Timetable timetable(Index share, Pulse& pulse) const { return shares_[std::size_t(share)].schedule.timetable(pulse); }
+  Real* tape(Index share, Index size) { return shares_[std::size_t(share)].tape.at_least(size); }
+  const Real* tape(Index share) const { return shares_[std::size_t(share)].tape.data(); }
+
+ private:
+  struct Share {
+    Schedule schedule;
+    Buffer<Real> tape;
+  };
+  std::vector<Share> shares_;  // grows, never shrinks
+  std::vector<Index> sorted_, dealt_;
+  Index count_ = 0;
+};
+
 template <class Real> struct Tape {
   Index plan = 0;  // the number of the plan that made it: only that plan knows how it is laid out
-  Schedule schedule;
-  Buffer<Real> memory;
+  Index sequences = 0, steps = 0;
+  Shares<Real> shares;
   std::vector<Index> starts, tokens, names, first_steps;  // what backward reads of the inputs, if it does
   Dropout dropout{};
   bool masked = false;
 
-  void keep(const Inputs<Real>&, const Index* lengths, Index sequences);
+  Tape() = default;
+  Tape(const Tape&) = delete;
+  void keep(const Inputs<Real>&, const Index* lengths, Index count);
   Inputs<Real> inputs() const;  // points into this
 };
 
@@ -165,12 +188,28 @@ struct Report {
   Index computed, applied;
 };
 
+// The mini-batch of an update: the sequences `chosen` of all, or, if null, so many as they come.
+template <class Real> struct MiniBatch {
+  Inputs<Real> inputs;
+  TargetRows<Real> targets;
+  const Index *lengths, *chosen;
+  Index sequences;
+  const Real* state;             // or null: where nobody gave one
+  Real *final_state, *d_state;   // or null: not wanted
+};
+
 // The mini-batch of an update, numbered from 0, with the states it starts from.
 template <class Real> struct CarriedBatch {
   std::vector<Index> starts, lengths, target_starts, owners, first_steps;
-  Buffer<Real> state, d_state;
+  Buffer<Real> state, final_state, d_state;
 
   void take(const Training<Real>&, Index first, Index last);
+};
+
+// How many threads a plan may use: up to so many; with `at_will` fewer, or one, where the work is too small to be shared.
+struct ThreadCount {
+  Index most = 1;
+  bool at_will = true;
 };
 
 // One network on one set of kernels. Calls exclude each other: they share the workspace. A call that is left by an exception
@@ -186,16 +225,32 @@ template <class Real> class Plan {
   void backward(const Tape<Real>&, Padded<const Real> d_preactivations, const Real* d_final_state, const Gradients<Real>&,
                 Pulse&);
   Report train_updates(const Training<Real>&, Report, Pulse&);
+  void use_threads(ThreadCount count) { threads_ = count; }
   const NetworkShape& shape() const { return description_->shape; }
   bool made(const Tape<Real>& tape) const { return tape.plan == number_; }
 
  private:
+  // Room of one thread for backward.
+  struct Bench {
+    Buffer<Real> workspace, gradient;
+  };
+
+  Index share_count(const Index* lengths, const Index* chosen, Index sequences, int passes) const;
+  // The benches of all shares, their workspaces large enough; the first share's gradient is where it is wanted.
+  void set_benches(const Shares<Real>&, Pulse&);
+  Real* gradient_of_share(Index share, Real* first) {
+    return share ? benches_[std::size_t(share)].gradient.at_least(0) : first;
+  }
+  void add_gradients(Index shares, Real* first, Team&);
+  template <class Work> void each_range(Team&, const Work&) const;
+
   // Forward, loss and backward of one update. From carried states there is no loss where nothing has a weight.
-  double gradient_of(const Training<Real>&, Index update, Pulse&);
-  std::optional<double> carried_gradient_of(const Training<Real>&, Index update, Pulse&);
+  std::optional<double> gradient_of(const Training<Real>&, Index update, Team&, Pulse&);
+  std::optional<double> carried_gradient_of(const Training<Real>&, Index update, Team&, Pulse&);
+  std::optional<double> run(const MiniBatch<Real>&, Team&, Pulse&);
+  double total_weight(const MiniBatch<Real>&) const;
   void set_carried_states(const Carried<Real>&);
-  void keep_carried_states(const Carried<Real>&, const Timetable&, const Dropout*);
-  bool has_weight(const TargetRows<Real>&) const;
+  void keep_carried_states(const Carried<Real>&) const;
   void add_learned_state_gradient();
 
   const Index number_;
@@ -205,7 +260,10 @@ template <class Real> class Plan {
   Real* parameters_;
   bool drops_ = false;
   Turns turns_;
-  Buffer<Real> packed_, workspace_, gradient_;
+  ThreadCount threads_;
+  Buffer<Real> packed_, gradient_;
+  std::vector<Bench> benches_;
+  std::vector<double> losses_;  // of the shares
   Tape<Real> own_tape_;
   CarriedBatch<Real> batch_;
 };

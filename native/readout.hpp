@@ -144,19 +144,15 @@ void set_d_preactivations(const NetworkShape& shape, const Timetable& when, Padd
   });
 }
 
-// Σ w ℓ / Σ w over the rows of the readout, and its gradient by the pre-activations into the workspace.
+// Σ w ℓ / total_weight over the rows of the readout, and its gradient by the pre-activations into the workspace.
 template <class Real>
 double loss(const NetworkShape& shape, const Timetable& when, const Real* tape, const TargetRows<Real>& targets,
-            Real* workspace) {
+            double total_weight, Real* workspace) {
   const Index O = shape.outputs, O_pad = layout<Real>(shape).readout.O_pad;
   const Real* a = TapeParts<Real>{shape, when, const_cast<Real*>(tape)}.preactivations();
-  double total = 0;
-  each_readout_row(shape, when, 1, [&](Index, Index row, Index t) {
-    total += double(targets.weights[targets.rows.starts[when.order[row]] + t]);
-  });
   // All losses but the categorical cross-entropy average over the outputs of a row: the division is made once, here.
   const bool sums_classes = shape.loss == Loss::ce && shape.output_activation == OutputActivation::softmax;
-  const double scale = 1 / (sums_classes ? total : total * double(O));
+  const double scale = 1 / (sums_classes ? total_weight : total_weight * double(O));
   return with_loss(shape, [&](auto loss) {
     double sum = 0;
     each_readout_row(shape, when, O, [&](Index m, Index row, Index t) {

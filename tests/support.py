@@ -115,8 +115,8 @@ class Case:
         """Whether there is an output for every step."""
         return self.specification.readout == "every"
 
-    def on(self, engine: str, dtype: str = "float64") -> Running:
-        return Running(self, select_engine(engine, "test"), np.dtype(dtype))
+    def on(self, engine: str, dtype: str = "float64", n_threads: int | None = None) -> Running:
+        return Running(self, select_engine(engine, "test", n_threads), np.dtype(dtype))
 
     @property
     def output_shape(self) -> tuple[int, ...]:

@@ -59,7 +59,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"elman", "gru", "lstm", "readout"},
         {"losses"},
     ],
-    "engines": [{"base"}, {"rows"}, {"numpy_engine", "native_engine"}, {"select"}],
+    "engines": [{"base", "processors"}, {"rows"}, {"numpy_engine", "native_engine"}, {"select"}],
     "training": [
         {"history", "schedules", "checkpoint"},
         {"stopping", "epochs", "evaluation", "progress"},

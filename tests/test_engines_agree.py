@@ -24,17 +24,19 @@ RULES = [
 ]
 
 
-def one_pass(case: Case, engine: str, dtype: str) -> tuple[Running, Forward, float, Backward]:
+def one_pass(
+    case: Case, engine: str, dtype: str, n_threads: int | None = None
+) -> tuple[Running, Forward, float, Backward]:
     """Forward under the case's dropout, loss, backward."""
-    running = case.on(engine, dtype)
+    running = case.on(engine, dtype, n_threads)
     run = running.forward(dropout=running.dropout())
     loss, d_a = loss_of(case.specification, run.preactivations, running.random_targets(np.random.default_rng(3)))
     return running, run, loss, running.engine.backward(running.plan, run.tape, d_a, running.random_gradients()[1])
 
 
-def check_agreement(case: Case, dtype: str) -> None:
+def check_agreement(case: Case, dtype: str, n_threads: int | None = None) -> None:
     oracle, run, loss, back = one_pass(case, "numpy", "float64")
-    other, other_run, other_loss, other_back = one_pass(case, "native", dtype)
+    other, other_run, other_loss, other_back = one_pass(case, "native", dtype, n_threads)
     allowed = tolerance(dtype)
     assert_close(other_run.outputs, run.outputs, allowed, "outputs")
     assert_close(other_run.preactivations, run.preactivations, allowed, "preactivations")
@@ -114,11 +116,11 @@ TRAINED: dict[str, tuple[list[Layer], dict[str, Any]]] = {
 }
 
 
-def check_trajectory(case: Case, dtype: str, rule: UpdateRule) -> None:
+def check_trajectory(case: Case, dtype: str, rule: UpdateRule, n_threads: int | None = None) -> None:
     """Fifty updates on both engines."""
     ends = []
     for engine in ("numpy", "native"):
-        running = case.on(engine, dtype)
+        running = case.on(engine, dtype, n_threads)
         state = rule.optimizer.init(len(case.vector), running.dtype)
         report = running.engine.train_updates(running.plan, running.updates(50), rule, state)
         assert report.applied == 50

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import require_native
 from support import assert_same_bits
 
 from rnn_from_scratch import GRU, LSTM, Elman, History, Network
@@ -47,11 +48,21 @@ def alarm(ctrl_c: None) -> Iterator[Alarm]:
     signal.signal(signal.SIGALRM, before)
 
 
-def network(engine: str, layer: Any = None, **options: Any) -> Network:
-    return Network(3, [layer or GRU(H)], 2, random_state=0, engine=engine, dtype="float32", **options)
+@pytest.fixture(params=["numpy", "native", "native 2"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine in turn; the native one also with two threads."""
+    if request.param != "numpy":
+        require_native()
+    return str(request.param)
 
 
-def data(N: int = 64, T: int = 250) -> tuple[np.ndarray, np.ndarray]:
+def network(engine: str, layer: Any = None) -> Network:
+    word, _, count = engine.partition(" ")
+    words = {"random_state": 0, "engine": word, "n_threads": int(count or 1), "dtype": "float32"}
+    return Network(3, [layer or GRU(H)], 2, **words)
+
+
+def data(N: int = 192, T: int = 250) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(0)
     return generator.normal(size=(N, T, 3)).astype("float32"), generator.normal(size=(N, T, 2)).astype("float32")
 
@@ -107,7 +118,7 @@ def test_prediction_and_gradient_are_left_early(engine: str, alarm: Alarm) -> No
 
 
 def test_signals_change_no_bit_of_a_run_that_goes_on(engine: str, alarm: Alarm) -> None:
-    undisturbed, net, (X, y) = network(engine), network(engine), data()
+    undisturbed, net, (X, y) = network(engine), network(engine), data(64 if engine == "numpy" else 192)
     loss, gradient = undisturbed.loss_and_gradient(X, y)
     alarm.action = lambda: None
     alarm.set()
@@ -119,12 +130,25 @@ def test_signals_change_no_bit_of_a_run_that_goes_on(engine: str, alarm: Alarm) 
 
 
 @pytest.mark.usefixtures("native")
-def test_a_signal_handler_cannot_use_the_network_at_work(alarm: Alarm) -> None:
-    net, (X, y) = network("native"), data()
+@pytest.mark.parametrize("engine", ["native", "native 2"])
+def test_a_signal_handler_cannot_use_the_network_at_work(engine: str, alarm: Alarm) -> None:
+    net, (X, y) = network(engine), data()
     before = copied(net)
     alarm.action = lambda: net.predict(X[:1, :2])
     alarm.set()
     with pytest.raises(RuntimeError, match="this network is at work"):
         net.loss_and_gradient(X, y)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    assert_as_good_as_new(net, network("native"), before)
+    assert_as_good_as_new(net, network(engine), before)
+
+
+@pytest.mark.usefixtures("native")
+def test_a_signal_handler_can_use_another_network_meanwhile(alarm: Alarm) -> None:
+    net, other, (X, y) = network("native 2"), network("native 2"), data()
+    expected, answers = other.predict(X[:5]), []
+    loss = network("native 2").loss_and_gradient(X, y)[0]
+    alarm.action = lambda: answers.append(other.predict(X[:5]))
+    alarm.set()
+    assert net.loss_and_gradient(X, y)[0] == loss
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert_same_bits(answers[0], expected)

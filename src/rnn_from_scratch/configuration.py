@@ -41,7 +41,7 @@ def configuration() -> dict[str, str]:
 
 
 def show_config() -> None:
-    """Print what runs: versions, engines, instruction set, and the environment variables that are looked at.
+    """Print what runs: versions, engines, instruction set, threads, and the environment variables that are looked at.
 
     ``RNN_FROM_SCRATCH_ISA`` (v2, v3 or v4 on x86-64) lowers the instruction set that the native engine takes when it is
     imported. ``RNN_FROM_SCRATCH_REQUIRE_NATIVE=1`` makes an installation without the native engine an error, when the

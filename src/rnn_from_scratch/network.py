@@ -64,6 +64,12 @@ class Network(NetworkTraining):
         Seeds the first weights, the order of sequences in training, and dropout.
     engine : {'auto', 'numpy', 'native'}, default='auto'
         Who computes; 'auto' takes the compiled engine where this installation has it. `show_config` says what runs.
+    n_threads : None or int, default=None
+        Threads among which the native engine deals the sequences of a mini-batch or of a call, never more than there are
+        sequences. None is 1 for work too small to be shared and in worker processes (joblib, multiprocessing), and else as
+        many as this process may use: processors that it is bound to, quotas of control groups. With the same number the bits
+        are the same from run to run; with another one the sums of the gradient are rounded differently. The NumPy engine
+        leaves it alone: there NumPy's own threads are the user's business.
 
     Attributes
     ----------

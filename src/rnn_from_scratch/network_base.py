@@ -54,6 +54,7 @@ class NetworkBase:
         dtype: Any = None,
         random_state: Any = None,
         engine: str = "auto",
+        n_threads: int | None = None,
     ) -> None:
         self.specification = NetworkSpecification(
             input_size,
@@ -67,7 +68,7 @@ class NetworkBase:
             huber_delta,
         )
         self._recipes = as_recipes(initializer, self.specification.tensors())
-        self._engine = select_engine(engine, "Network")
+        self._engine = select_engine(engine, "Network", n_threads)
         self._generator = generator(random_state, "Network")
         self._parameters: Parameters | None = None
         self._plan: Plan | None = None
@@ -84,13 +85,14 @@ class NetworkBase:
         dtype: Any = None,
         random_state: Any = None,
         engine: str = "auto",
+        n_threads: int | None = None,
     ) -> NetworkType:
         """A new network of a specification, such as one that was read with `NetworkSpecification.from_json`.
 
         Parameters
         ----------
         specification : NetworkSpecification
-        initializer, dtype, random_state, engine
+        initializer, dtype, random_state, engine, n_threads
             As in `Network`.
 
         Raises
@@ -109,7 +111,8 @@ class NetworkBase:
             message = "specification of Network.from_specification must be a NetworkSpecification."
             raise TypeError(f"{message} Got {shown(specification)}.")
         words = {field.name: getattr(specification, field.name) for field in fields(specification)}
-        return cls(**words, initializer=initializer, dtype=dtype, random_state=random_state, engine=engine)
+        words |= {"initializer": initializer, "dtype": dtype, "random_state": random_state}
+        return cls(**words, engine=engine, n_threads=n_threads)
 
     def __repr__(self) -> str:
         """As it is written: sizes and layers, and what differs from the defaults."""
@@ -255,7 +258,12 @@ class NetworkBase:
 
     @classmethod
     def load(
-        cls: type[NetworkType], path: str | os.PathLike[str], *, random_state: Any = None, engine: str = "auto"
+        cls: type[NetworkType],
+        path: str | os.PathLike[str],
+        *,
+        random_state: Any = None,
+        engine: str = "auto",
+        n_threads: int | None = None,
     ) -> NetworkType:
         """Read a network that `save` wrote, by this or any earlier version of the library.
 
@@ -265,6 +273,8 @@ class NetworkBase:
         random_state : None, int, SeedSequence, BitGenerator or Generator, default=None
             Seeds whatever training it further draws: a file does not continue the random numbers of the saved network.
         engine : {'auto', 'numpy', 'native'}, default='auto'
+        n_threads : None or int, default=None
+            As in `Network`: a file does not say how many threads the saved network used.
 
         Raises
         ------
@@ -278,12 +288,15 @@ class NetworkBase:
         See `save`.
         """
         model = read_model(as_path(path, "Network.load"), "Network")
-        return cls.of_model(model, random_state, engine)
+        return cls.of_model(model, random_state, engine, n_threads)
 
     @classmethod
-    def of_model(cls: type[NetworkType], model: Model, random_state: Any, engine: str) -> NetworkType:
+    def of_model(
+        cls: type[NetworkType], model: Model, random_state: Any, engine: str, n_threads: int | None = None
+    ) -> NetworkType:
         """The network of a model file; see `load`."""
-        network = cls.from_specification(model.specification, random_state=random_state, engine=engine)
+        words = {"random_state": random_state, "engine": engine, "n_threads": n_threads}
+        network = cls.from_specification(model.specification, **words)
         network._parameters = model.parameters
         return network
 

@@ -12,6 +12,7 @@ import numpy as np
 from rnn_from_scratch.alphabet import BoolArray, FloatArray, State
 from rnn_from_scratch.clipping import NoClipping
 from rnn_from_scratch.engines.base import Backward, Carried, Engine, Forward, Plan, UpdateReport, UpdateRule, Updates
+from rnn_from_scratch.engines.processors import own_share
 from rnn_from_scratch.layers import ACTIVATIONS, Layer
 from rnn_from_scratch.optimizers import SGD, AdamW, Optimizer, OptimizerState, RMSprop
 from rnn_from_scratch.parameters import Parameters
@@ -19,7 +20,7 @@ from rnn_from_scratch.sequences import Batch
 from rnn_from_scratch.specification import LOSSES, OUTPUT_ACTIVATIONS, READOUTS, Direction, NetworkSpecification
 from rnn_from_scratch.textbook.dropout import Dropout
 
-__all__ = ["NativeEngine", "NativePlan", "available", "build_info", "required", "why_unavailable"]
+__all__ = ["NativeEngine", "NativePlan", "available", "build_info", "required", "thread_count", "why_unavailable"]
 
 CLIPPINGS = ("none", "global_norm", "tensor_norm", "value")
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
@@ -62,6 +63,11 @@ def build_info() -> dict[str, str]:
         "compiled for": ", ".join(_module.compiled_instruction_sets),
         "compiler": str(_module.compiler),
     }
+
+
+def thread_count(n_threads: int | None) -> int:
+    """How many threads may compute where the user has said so many, or None."""
+    return min(own_share() if n_threads is None else n_threads, int(_module.most_threads))
 
 
 CELLS = ("elman", "gru", "gru reset before", "lstm")
@@ -111,9 +117,14 @@ MOST_COPIED = 1 << 19
 
 
 class NativePlan(Plan):
-    """A network with its weights packed for the kernels; packed anew when the parameters were edited."""
+    """A network with its weights packed for the kernels; packed anew when the parameters were edited.
 
-    def __init__(self, specification: NetworkSpecification, parameters: Parameters) -> None:
+    `n_threads` is how many threads compute, or None: as many as this process has a share in, where the work is worth it.
+    """
+
+    def __init__(
+        self, specification: NetworkSpecification, parameters: Parameters, n_threads: int | None = None
+    ) -> None:
         super().__init__(specification, parameters)
         kind = _module.Plan32 if parameters.dtype == np.float32 else _module.Plan64
         self._kernels = kind(**compiled_arguments(specification, parameters.vector))
@@ -121,10 +132,18 @@ class NativePlan(Plan):
         no_states = np.empty((0, specification.state_size), parameters.dtype)
         self.no_states = (NOTHING["int64"], NOTHING["int64"], no_states)
         self._packed_version = parameters.version
+        self._n_threads = n_threads
+        self._use_threads()
+
+    def _use_threads(self) -> None:
+        self._process = os.getpid()
+        self._kernels.use_threads(thread_count(self._n_threads), self._n_threads is None)
 
     @property
     def kernels(self) -> Any:
-        """The compiled plan, its packed weights up to date."""
+        """The compiled plan, its packed weights up to date, and its threads those of this process."""
+        if self._process != os.getpid():  # a plan outlives a fork
+            self._use_threads()
         if self._packed_version != self.parameters.version:
             version = self.parameters.version
             self._kernels.refresh()
@@ -159,11 +178,15 @@ class NativeEngine(Engine[NativePlan]):
 
     name = "native"
 
+    def __init__(self, n_threads: int | None = None) -> None:
+        self.n_threads = n_threads
+
     def facts(self) -> dict[str, str]:
-        return {name: build_info()[name] for name in ("instruction set", "compiler")}
+        build = {name: build_info()[name] for name in ("instruction set", "compiler")}
+        return {**build, "threads": str(thread_count(self.n_threads))}
 
     def plan(self, specification: NetworkSpecification, parameters: Parameters) -> NativePlan:
-        return NativePlan(specification, parameters)
+        return NativePlan(specification, parameters, self.n_threads)
 
     def forward(
         self, plan: NativePlan, batch: Batch, state: State, *, keep_tape: bool, dropout: Dropout | None = None

@@ -7,7 +7,7 @@ from typing import Any
 from rnn_from_scratch.engines import native_engine
 from rnn_from_scratch.engines.base import Engine
 from rnn_from_scratch.engines.numpy_engine import NumpyEngine
-from rnn_from_scratch.validation import choice
+from rnn_from_scratch.validation import choice, integer
 
 __all__ = ["ENGINES", "EngineUnavailableError", "engine_status", "select_engine"]
 
@@ -18,8 +18,10 @@ class EngineUnavailableError(RuntimeError):
     """The engine that was asked for is not part of this installation."""
 
 
-def select_engine(engine: object, owner: str) -> Engine[Any]:
+def select_engine(engine: object, owner: str, n_threads: object = None) -> Engine[Any]:
     """The engine for a user's word: 'numpy', 'native', or 'auto', which is native where there is one.
+
+    `n_threads` is for the native engine. The NumPy engine computes with as many threads as NumPy does.
 
     Raises
     ------
@@ -32,6 +34,7 @@ def select_engine(engine: object, owner: str) -> Engine[Any]:
     'numpy'
     """
     word = choice(engine, "engine", owner, ENGINES)
+    threads = None if n_threads is None else integer(n_threads, "n_threads", owner)
     if word == "numpy" or (word == "auto" and not native_engine.available()):
         return NumpyEngine()
     if not native_engine.available():
@@ -39,7 +42,7 @@ def select_engine(engine: object, owner: str) -> Engine[Any]:
             f"engine='native' of {owner} is not part of this installation: {native_engine.why_unavailable()} "
             "Use engine='auto' or engine='numpy', or reinstall with a C++ compiler (GCC or Clang) at hand."
         )
-    return native_engine.NativeEngine()
+    return native_engine.NativeEngine(threads)
 
 
 def engine_status() -> dict[str, str]:
@@ -47,5 +50,11 @@ def engine_status() -> dict[str, str]:
     available = native_engine.available()
     status = {"auto": "native" if available else "numpy"}
     if available:
-        return {**status, "native": "available", **native_engine.build_info()}
+        threads = native_engine.thread_count(None)
+        return {
+            **status,
+            "native": "available",
+            **native_engine.build_info(),
+            "threads": f"{threads}, if n_threads is None",
+        }
     return {**status, "native": f"unavailable: {native_engine.why_unavailable()}"}
