@@ -35,6 +35,7 @@ __all__ = [
     "Engine",
     "Forward",
     "Plan",
+    "Stepper",
     "UpdateReport",
     "UpdateRule",
     "Updates",
@@ -225,6 +226,10 @@ class Engine(ABC, Generic[PlanType]):
     def step(self, plan: PlanType, x: FloatArray, state: State) -> tuple[FloatArray, dict[str, FloatArray]]:
         """One time step of a stream: x (N, D) and the state give the output (N, O) and the next state."""
 
+    def stepper(self, plan: PlanType, streams: int | None) -> Stepper:
+        """The states of so many streams that advance together, all zero yet; None: of one, whose arrays lack the axis N."""
+        return Stepper(self, plan, streams)
+
     def train_updates(
         self, plan: PlanType, updates: Updates, rule: UpdateRule, optimizer_state: OptimizerState
     ) -> UpdateReport:
@@ -276,6 +281,35 @@ class Engine(ABC, Generic[PlanType]):
                 parameters.version += 1  # engines that keep packed copies have to hear of it
                 applied += 1
         return UpdateReport(np.array(losses), np.array(norms), np.array(clipped, dtype=np.bool_), applied)
+
+
+class Stepper:
+    """The state of N streams that advance together, and the step that changes it.
+
+    This is the definition, composed of `Engine.step`; an engine may keep the state in a layout of its own.
+    """
+
+    def __init__(self, engine: Engine[Any], plan: Plan, streams: int | None) -> None:
+        self._engine, self._plan, self._N = engine, plan, streams or 1
+        self._state: dict[str, FloatArray] = zero_state(plan.specification, self._N, plan.parameters.dtype)
+
+    def at_once(self, x: Any, out: Any) -> FloatArray | None:
+        """`step` on what a user passed, taken as it is; None, and nothing has changed, where somebody has to look at it."""
+        return None
+
+    def step(self, x: FloatArray | IndexArray) -> FloatArray:
+        """Move on by rows (N, D) that have been looked at, of the network's dtype, or tokens (N, 1): outputs (N, O)."""
+        y, self._state = self._engine.step(self._plan, x, self._state)  # type: ignore[arg-type]  # tokens are ints
+        return y
+
+    @property
+    def state(self) -> dict[str, FloatArray]:
+        """A copy, each (N, H); what is set is copied too."""
+        return {name: values.copy() for name, values in self._state.items()}
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = {name: values.copy() for name, values in state.items()}
 
 
 def zero_state(specification: NetworkSpecification, N: int, dtype: np.dtype[np.floating]) -> dict[str, FloatArray]:
