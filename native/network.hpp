@@ -192,8 +192,15 @@ template <class Real> struct Kernels {
   // Without a state, sequences start from the learned one, or zero.
   void (*forward)(const NetworkShape&, const Real* parameters, const Real* packed, const Timetable&, const Inputs<Real>&,
                   const Real* state, Real* tape);
+  // The pre-activations and the outputs may be one array.
   void (*outputs)(const NetworkShape&, const Timetable&, const Real* tape, Padded<Real> preactivations, Real* outputs);
   void (*final_states)(const NetworkShape&, const Timetable&, const Dropout*, const Real* tape, Real* state);
+
+  // Streams: a tape of one step whose first states are those of the present; `step` ends with those after it in their place.
+  void (*set_states)(const NetworkShape&, const Real* parameters, const Timetable&, const Real* state, Real* tape);
+  void (*states)(const NetworkShape&, const Timetable&, const Real* tape, Real* state);
+  void (*step)(const NetworkShape&, const Real* parameters, const Real* packed, const Timetable&, const Inputs<Real>&,
+               Real* tape);
 
   Index (*workspace_size)(const NetworkShape&, const Timetable&);
   void (*set_d_preactivations)(const NetworkShape&, const Timetable&, Padded<const Real> d_preactivations, Real* workspace);

@@ -108,6 +108,17 @@ template <class Real> Inputs<Real> Tape<Real>::inputs() const {
 
 namespace {
 
+// Says that something is the case as long as this lives.
+class AsLong {
+ public:
+  explicit AsLong(std::atomic<bool>& flag) : flag_(flag) { flag_ = true; }
+  ~AsLong() { flag_ = false; }
+  AsLong(const AsLong&) = delete;
+
+ private:
+  std::atomic<bool>& flag_;
+};
+
 Index next_plan_number() {
   static std::atomic<Index> plans{0};
   return ++plans;
@@ -144,7 +155,7 @@ std::unique_ptr<Tape<Real>> Plan<Real>::forward(const Run<Real>& run, const Real
   kernels_.forward(shape(), parameters_, packed_.data(), when, run.inputs, state, memory);
   const Index steps = shape().readout == Readout::every ? run.steps : 1;
   kernels_.outputs(shape(), when, memory, {result.preactivations, steps}, result.outputs);
-  kernels_.final_states(shape(), when, run.inputs.dropout, memory, result.final_state);
+  if (result.final_state) kernels_.final_states(shape(), when, run.inputs.dropout, memory, result.final_state);
   if (kept) kept->keep(run.inputs, run.lengths, run.sequences);
   return kept;
 }
@@ -260,6 +271,7 @@ std::optional<double> Plan<Real>::carried_gradient_of(const Training<Real>& trai
 
 template <class Real> Report Plan<Real>::train_updates(const Training<Real>& training, Report report, Pulse& pulse) {
   const Turns::Turn turn(turns_, pulse);
+  const AsLong as_long(trains_);
   Real* gradient = gradient_.at_least(0);
   report.computed = report.applied = 0;
   const bool* frozen = training.regularization.frozen;

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -69,6 +69,9 @@ class Plan:
         names = {name: f"{name}_0" for name in specification.state_shapes}
         self.learned = {name: parameters.views[full] for name, full in names.items() if full in parameters.views}
         self._zeros: tuple[int, dict[str, FloatArray]] = (0, {})
+        self.at_once: Callable[[Any], FloatArray | None] = (
+            _somebody_has_to_look  # outputs of X as a user passed it, or None
+        )
 
     def zeros(self, N: int) -> dict[str, FloatArray]:
         """Zeros for every state of N sequences, {name: (N, H)}: the same again and again, so nobody writes to them."""
@@ -283,19 +286,26 @@ class Engine(ABC, Generic[PlanType]):
         return UpdateReport(np.array(losses), np.array(norms), np.array(clipped, dtype=np.bool_), applied)
 
 
+def _somebody_has_to_look(*arguments: Any) -> None:
+    """What an engine says that takes nothing as it is."""
+
+
 class Stepper:
     """The state of N streams that advance together, and the step that changes it.
 
     This is the definition, composed of `Engine.step`; an engine may keep the state in a layout of its own.
+
+    Attributes
+    ----------
+    at_once : callable
+        ``at_once(x, out)`` makes a step on what a user passed, taken as it is, and returns the outputs; or None, and nothing
+        has changed, where somebody has to look at it first.
     """
 
     def __init__(self, engine: Engine[Any], plan: Plan, streams: int | None) -> None:
         self._engine, self._plan, self._N = engine, plan, streams or 1
         self._state: dict[str, FloatArray] = zero_state(plan.specification, self._N, plan.parameters.dtype)
-
-    def at_once(self, x: Any, out: Any) -> FloatArray | None:
-        """`step` on what a user passed, taken as it is; None, and nothing has changed, where somebody has to look at it."""
-        return None
+        self.at_once: Callable[[Any, Any], FloatArray | None] = _somebody_has_to_look
 
     def step(self, x: FloatArray | IndexArray) -> FloatArray:
         """Move on by rows (N, D) that have been looked at, of the network's dtype, or tokens (N, 1): outputs (N, O)."""
