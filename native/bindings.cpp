@@ -1,4 +1,4 @@
-// Python's way in, beside fast_calls.cpp. Every array is checked before a kernel sees it: memory safety does not rest on callers.
+// Python's way in, beside fast_calls.cpp. Every array is checked before a kernel sees it: memory does not rest on callers.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
