@@ -345,8 +345,17 @@ template <class Real> class BoundPlan {
   std::unique_ptr<rnn::Plan<Real>> plan_;
 };
 
+// For tests.
+template <class Real> void evaluate(int function, const In<Real>& from, const Out<Real>& to) {
+  const Index count = first_axis(from);
+  const Real* numbers = checked(from, "from", {count});
+  const rnn::Function known = word(function, rnn::Function::sigmoid, "function");
+  rnn::chosen_kernels<Real>().evaluate(known, count, numbers, checked(to, "to", {count}));
+}
+
 template <class Real> void bind(nb::module_& module, const char* plan_name, const char* tape_name) {
   using Bound = BoundPlan<Real>;
+  module.def("evaluate", &evaluate<Real>, nb::arg("function"), nb::arg("from").noconvert(), nb::arg("to").noconvert());
   nb::class_<rnn::Tape<Real>>(module, tape_name);
   nb::class_<Bound>(module, plan_name)
       .def(nb::init<const std::vector<LayerWords>&, Index, Index, Index, const std::tuple<int, int, int>&, double, double,

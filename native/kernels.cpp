@@ -8,7 +8,7 @@ template <class Real> constexpr rnn::Kernels<Real> kernels{
     tape_size<Real>,      forward<Real>,              outputs<Real>,     final_states<Real>,
     set_states<Real>,     states<Real>,               step<Real>,
     workspace_size<Real>, set_d_preactivations<Real>, loss<Real>,        backward<Real>,
-    regularize<Real>,     clip<Real>,                 update<Real>,
+    evaluate<Real>,       regularize<Real>,           clip<Real>,        update<Real>,
 };
 
 }  // namespace

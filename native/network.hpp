@@ -13,6 +13,7 @@ enum class OutputActivation : int { linear, sigmoid, softmax };
 enum class Loss : int { mse, ce, mae, huber };
 enum class Readout : int { every, last, mean };
 enum class ClippingKind : int { none, global_norm, tensor_norm, value };
+enum class Function : int { exp_of_negative, tanh, sigmoid };
 enum class OptimizerKind : int { sgd, rmsprop, adam, adamw };
 
 // What the files of both kinds need to know of a cell.
@@ -208,6 +209,8 @@ template <class Real> struct Kernels {
   // d_final_state may be null: zeros. Of the inputs, only tokens and masks are read.
   void (*backward)(const NetworkShape&, const Real* parameters, const Real* packed, const Timetable&, const Inputs<Real>&,
                    const Real* tape, const Real* d_final_state, Real* workspace, const Gradients<Real>&);
+
+  void (*evaluate)(Function, Index count, const Real* from, Real* to);
 
   // Adds the penalty to the gradient and gives it; sets the gradient of frozen tensors to zero.
   double (*regularize)(const NetworkShape&, const Regularization&, const Real* parameters, Real* gradient);
