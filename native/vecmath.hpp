@@ -35,8 +35,8 @@ template <> struct ExpConstants<double> {
 
 constexpr double one_over_factorial(int n) { return n <= 1 ? 1.0 : one_over_factorial(n - 1) / n; }
 
-// 2⁻ⁿ, exactly.
-template <class Real> constexpr Real power_of_half(int n) { return n == 0 ? Real(1) : power_of_half<Real>(n - 1) / 2; }
+// 2ⁿ, exactly.
+template <class Real> constexpr Real power_of_two(int n) { return n == 0 ? Real(1) : 2 * power_of_two<Real>(n - 1); }
 
 // FACTOR · x = k ln 2 + r with |r| ≤ ½ ln 2; gives 2ᵏ⁺ᴸᴵᶠᵀ, and eʳ − 1 as a polynomial (Taylor's, whose rest is below half an
 // ulp). The factor is part of the first constant, so that k does not wait for a product.
@@ -60,12 +60,17 @@ template <int FACTOR, int LIFT, class Real> inline Exponential<Real> exponential
   return {reinterpret_cast<Vector<Real>>(exponent), p * r_squared + r};
 }
 
-// eˣ for x ≤ 0. What is lifted comes down in one product, which rounds to a subnormal number where it has to.
-template <class Real> inline Vector<Real> exp_of_negative(Vector<Real> x) {
+// eˣ · 2ᴸᴵᶠᵀ for x ≤ 0, a normal number however small eˣ is.
+template <class Real> inline Vector<Real> lifted_exp_of_negative(Vector<Real> x) {
   using C = ExpConstants<Real>;
   const Vector<Real> lowest = broadcast<Real>(C::lowest);
   const Exponential<Real> e = exponential<1, C::lift, Real>(x < lowest ? lowest : x);
-  return (e.scale * e.fraction + e.scale) * power_of_half<Real>(C::lift);
+  return e.scale * e.fraction + e.scale;
+}
+
+// eˣ for x ≤ 0. It comes down in one product, which rounds to a subnormal number where it has to.
+template <class Real> inline Vector<Real> exp_of_negative(Vector<Real> x) {
+  return lifted_exp_of_negative<Real>(x) * (1 / power_of_two<Real>(ExpConstants<Real>::lift));
 }
 
 // tanh x = m / (m + 2) with m = e²ˣ − 1, which keeps the digits of small x; the sign is put back at the end.
@@ -77,11 +82,12 @@ template <class Real> inline Vector<Real> tanh_of(Vector<Real> x) {
   return with_sign_of<Real>(m / (m + 2), x);
 }
 
-// σ(x) = 1 / (1 + e⁻ˣ), with e⁻ˡˣˡ so that nothing overflows and the lower tail keeps its digits.
+// σ(x) = 1 / (1 + e⁻ˣ), with e⁻ˡˣˡ so that nothing overflows and the lower tail keeps its digits; both sides of the fraction
+// are lifted.
 template <class Real> inline Vector<Real> sigmoid_of(Vector<Real> x) {
-  const Vector<Real> e = exp_of_negative<Real>(-absolute<Real>(x));
-  const Vector<Real> one = broadcast<Real>(1);
-  return (x >= 0 ? one : e) / (e + 1);
+  const Vector<Real> e = lifted_exp_of_negative<Real>(-absolute<Real>(x));
+  const Vector<Real> one = broadcast(power_of_two<Real>(ExpConstants<Real>::lift));
+  return (x >= 0 ? one : e) / (e + one);
 }
 
 // One of these for a whole array; for tests.
