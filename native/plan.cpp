@@ -6,6 +6,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "subnormals.hpp"
+
 namespace rnn {
 
 void Schedule::build(const Index* lengths, const Index* chosen, Index sequences) {
@@ -146,6 +148,7 @@ template <class Real>
 std::unique_ptr<Tape<Real>> Plan<Real>::forward(const Run<Real>& run, const Real* state, const ForwardResult<Real>& result,
                                                 bool keep_tape, Pulse& pulse) {
   const Turns::Turn turn(turns_, pulse);
+  const WithoutSubnormals zeros;
   std::unique_ptr<Tape<Real>> kept = keep_tape ? std::make_unique<Tape<Real>>() : nullptr;
   Tape<Real>& tape = keep_tape ? *kept : own_tape_;
   tape.plan = number_;
@@ -164,6 +167,7 @@ template <class Real>
 void Plan<Real>::backward(const Tape<Real>& tape, Padded<const Real> d_preactivations, const Real* d_final_state,
                           const Gradients<Real>& into, Pulse& pulse) {
   const Turns::Turn turn(turns_, pulse);
+  const WithoutSubnormals zeros;
   const Timetable when = tape.schedule.timetable(pulse);
   Real* workspace = workspace_.at_least(kernels_.workspace_size(shape(), when));
   kernels_.set_d_preactivations(shape(), when, d_preactivations, workspace);
@@ -272,6 +276,7 @@ std::optional<double> Plan<Real>::carried_gradient_of(const Training<Real>& trai
 template <class Real> Report Plan<Real>::train_updates(const Training<Real>& training, Report report, Pulse& pulse) {
   const Turns::Turn turn(turns_, pulse);
   const AsLong as_long(trains_);
+  const WithoutSubnormals zeros;
   Real* gradient = gradient_.at_least(0);
   report.computed = report.applied = 0;
   const bool* frozen = training.regularization.frozen;

@@ -2,6 +2,8 @@
 
 #include <limits>
 
+#include "subnormals.hpp"
+
 namespace rnn {
 
 namespace {
@@ -43,6 +45,7 @@ template <class Real> void Stepper<Real>::state(Real* to) const {
 }
 
 template <class Real> void Stepper<Real>::step(const Real* x, const Index* tokens, Real* outputs) {
+  const WithoutSubnormals zeros;
   const Timetable when = schedule_.timetable(pulse_);
   const Inputs<Real> inputs{{x, starts_.data(), network_.shape.inputs}, tokens, nullptr};
   Real* memory = memory_.at_least(0);
@@ -65,6 +68,7 @@ void QuickRun<Real>::run(Index sequences, Index steps, const Real* x, const Inde
     memory_.at_least(network_.kernels.tape_size(shape, schedule_.timetable(pulse)));
     sequences_ = sequences, steps_ = steps;
   }
+  const WithoutSubnormals zeros;
   const Timetable when = schedule_.timetable(pulse);
   const Inputs<Real> inputs{{x, starts_.data(), shape.inputs}, tokens, nullptr};
   Real* memory = memory_.at_least(0);

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "network.hpp"
+#include "subnormals.hpp"
 
 namespace rnn {
 
@@ -26,6 +27,7 @@ class Signals : public Pulse {
     self.left = some_work;
     if (Clock::now() < self.next_) return;
     const nanobind::gil_scoped_acquire locked;
+    const FloatingPointModes ordinary(self.modes_);  // Python's code runs as anywhere else
     if (PyErr_CheckSignals() != 0) throw nanobind::python_error();
     const nanobind::object main_thread = nanobind::module_::import_("threading").attr("main_thread")();
     const bool hears = nanobind::cast<unsigned long>(main_thread.attr("ident")) == PyThread_get_thread_ident();
@@ -34,6 +36,7 @@ class Signals : public Pulse {
   }
 
   Clock::time_point next_;
+  const FloatingPointModes::Word modes_ = FloatingPointModes::now();  // of the thread, before the call changes them
 };
 
 }  // namespace rnn
