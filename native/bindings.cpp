@@ -1,4 +1,4 @@
-// The only file that knows Python. It checks every array before a kernel sees it: memory safety does not rest on callers.
+// Python's way in, beside fast_calls.cpp. Every array is checked before a kernel sees it: memory does not rest on callers.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
@@ -6,16 +6,17 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
-#include <chrono>
-#include <limits>
 #include <stdexcept>
 #include <string>
 #include <tuple>
 
+#include "fast_calls.hpp"
 #include "plan.hpp"
+#include "signals.hpp"
 
 namespace nb = nanobind;
 using rnn::Index;
+using rnn::Signals;
 
 namespace {
 
@@ -23,33 +24,6 @@ template <class T> using In = nb::ndarray<const T, nb::c_contig, nb::device::cpu
 template <class T> using Out = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
 
 [[noreturn]] void refuse(const std::string& message) { throw nb::value_error(message.c_str()); }
-
-// Looks for Ctrl-C and other signals while a call computes without Python's lock. An exception of a signal's handler leaves the
-// call as if the call had raised it.
-class Signals : public rnn::Pulse {
- public:
-  Signals() : Pulse{some_work, look_for_signals}, next_(Clock::now() + patience) {}
-
- private:
-  using Clock = std::chrono::steady_clock;
-  static constexpr Index some_work = Index(1) << 20;  // done in a fraction of a millisecond, or in ten where memory is slow
-  static constexpr std::chrono::milliseconds patience{30};  // taking the lock may take another thread five
-
-  static void look_for_signals(rnn::Pulse& pulse) {
-    Signals& self = static_cast<Signals&>(pulse);
-    self.left = some_work;
-    if (!self.hears_ || Clock::now() < self.next_) return;
-    const nb::gil_scoped_acquire locked;
-    if (PyErr_CheckSignals() != 0) throw nb::python_error();
-    const nb::object main_thread = nb::module_::import_("threading").attr("main_thread")();
-    self.hears_ = nb::cast<unsigned long>(main_thread.attr("ident")) == PyThread_get_thread_ident();
-    if (!self.hears_) self.left = std::numeric_limits<Index>::max();  // signals are the main thread's: leave others their lock
-    self.next_ = Clock::now() + patience;
-  }
-
-  Clock::time_point next_;
-  bool hears_ = true;
-};
 
 // A pointer to an array whose shape and alignment have been checked.
 template <class Array> auto* checked(const Array& array, const char* name, std::initializer_list<Index> shape) {
@@ -189,8 +163,9 @@ template <class Real> class BoundPlan {
 
  public:
   BoundPlan(const std::vector<LayerWords>& layers, Index inputs, Index outputs, Index vocabulary,
-            const std::tuple<int, int, int>& words, double huber_delta, double dropout, const Out<Real>& parameters)
-      : parameters_(parameters) {
+            const std::tuple<int, int, int>& words, double huber_delta, double dropout, const Out<Real>& parameters,
+            const nb::object& version)
+      : parameters_(parameters), version_(version) {
     std::vector<rnn::LayerShape> shapes;
     for (const LayerWords& layer : layers) shapes.push_back(layer_shape(layer));
     check_stack(shapes, size(inputs, "inputs"));
@@ -215,10 +190,26 @@ template <class Real> class BoundPlan {
     plan_->use_threads({most, at_will});
   }
 
-  void refresh() {
-    Signals signals;
-    const nb::gil_scoped_release unlocked;  // it may have to wait for another thread's run
-    plan_->refresh(signals);
+  // Packs the weights anew: they are those of this version of the parameters.
+  void refresh(const nb::object& version) {
+    {
+      Signals signals;
+      const nb::gil_scoped_release unlocked;  // it may have to wait for another thread's run
+      plan_->refresh(signals);
+    }
+    version_ = version;  // only now: another thread may be looking
+  }
+  const nb::object& version() const { return version_; }
+
+  // `self` is the Python object that holds this; `holder` has the version of the parameters.
+  static nb::object stepper(nb::handle self, const nb::object& holder, Index streams) {
+    return fast_call(rnn::new_stepper(known(self, holder), size(streams, "streams")));
+  }
+  static nb::object alone_stepper(nb::handle self, const nb::object& holder) {
+    return fast_call(rnn::new_stepper(known(self, holder), 0));
+  }
+  static nb::object predictor(nb::handle self, const nb::object& holder) {
+    return fast_call(rnn::new_predictor(known(self, holder)));
   }
 
   std::unique_ptr<rnn::Tape<Real>> forward(const InputArrays& inputs, Index steps,
@@ -328,6 +319,16 @@ template <class Real> class BoundPlan {
   }
 
  private:
+  static rnn::KnownPlan<Real> known(nb::handle self, const nb::object& holder) {
+    BoundPlan& here = nb::cast<BoundPlan&>(self);
+    return {here.plan_.get(), &here.version_, self.ptr(), holder.ptr()};
+  }
+
+  static nb::object fast_call(PyObject* made) {
+    if (!made) throw nb::python_error();
+    return nb::steal(made);
+  }
+
   static rnn::Optimizer<Real> checked_optimizer(const OptimizerArrays& optimizer, Index P) {
     const auto& [code, beta1, beta2, epsilon, weight_decay, nesterov, m, v, updates] = optimizer;
     const rnn::OptimizerKind kind = word(code, rnn::OptimizerKind::adamw, "optimizer");
@@ -344,19 +345,33 @@ template <class Real> class BoundPlan {
   }
 
   Out<Real> parameters_;  // keeps the vector alive
+  nb::object version_;    // of the parameters that the packed weights are copies of
   std::unique_ptr<rnn::Plan<Real>> plan_;
 };
 
+// For tests.
+template <class Real> void evaluate(int function, const In<Real>& from, const Out<Real>& to) {
+  const Index count = first_axis(from);
+  const Real* numbers = checked(from, "from", {count});
+  const rnn::Function known = word(function, rnn::Function::sigmoid, "function");
+  rnn::chosen_kernels<Real>().evaluate(known, count, numbers, checked(to, "to", {count}));
+}
+
 template <class Real> void bind(nb::module_& module, const char* plan_name, const char* tape_name) {
   using Bound = BoundPlan<Real>;
+  module.def("evaluate", &evaluate<Real>, nb::arg("function"), nb::arg("from").noconvert(), nb::arg("to").noconvert());
   nb::class_<rnn::Tape<Real>>(module, tape_name);
   nb::class_<Bound>(module, plan_name)
       .def(nb::init<const std::vector<LayerWords>&, Index, Index, Index, const std::tuple<int, int, int>&, double, double,
-                    const Out<Real>&>(),
+                    const Out<Real>&, const nb::object&>(),
            nb::arg("layers"), nb::arg("inputs"), nb::arg("outputs"), nb::arg("vocabulary"), nb::arg("words"),
-           nb::arg("huber_delta"), nb::arg("dropout"), nb::arg("parameters").noconvert())
+           nb::arg("huber_delta"), nb::arg("dropout"), nb::arg("parameters").noconvert(), nb::arg("version") = nb::none())
       .def("use_threads", &Bound::use_threads, nb::arg("most"), nb::arg("at_will"))
-      .def("refresh", &Bound::refresh)
+      .def("refresh", &Bound::refresh, nb::arg("version") = nb::none())
+      .def_prop_ro("version", &Bound::version)
+      .def("stepper", &Bound::stepper, nb::arg("holder"), nb::arg("streams"))
+      .def("stepper", &Bound::alone_stepper, nb::arg("holder"))
+      .def("predictor", &Bound::predictor, nb::arg("holder"))
       .def("forward", &Bound::forward, nb::arg("inputs").noconvert(), nb::arg("steps"), nb::arg("dropout").noconvert(),
            nb::arg("state").noconvert(), nb::arg("outputs").noconvert(), nb::arg("preactivations").noconvert(),
            nb::arg("final_state").noconvert(), nb::arg("keep_tape"))
@@ -382,6 +397,7 @@ NB_MODULE(_native, module) {
   module.def("living_workers", &rnn::living_workers);
   module.def("end_threads", &rnn::end_threads, nb::call_guard<nb::gil_scoped_release>());
   nb::module_::import_("atexit").attr("register")(module.attr("end_threads"));
+  if (!rnn::prepare_fast_calls()) throw nb::python_error();
   bind<float>(module, "Plan32", "Tape32");
   bind<double>(module, "Plan64", "Tape64");
 }

@@ -84,10 +84,55 @@ inline __attribute__((always_inline)) void row_product(Spent& pulse, Index row, 
   for (; column < columns; column += L) tile<1, 1, 4, Real>(pulse, row, column, first, second, epilogue);
 }
 
+// Whether what one row is multiplied with lies so near that a few columns at a time may be read, row after row.
+template <class Real> constexpr bool is_near(Index columns, Index depth) {
+  return columns * depth * Index(sizeof(Real)) <= Index(128) << 10;
+}
+
+// Adds a row times b to the sums in `to`. A few rows of b at a time over all columns: far from the processor, b comes fastest in
+// the order in which it lies in memory.
+template <class Real> void add_row_product(Pulse& pulse, Index row, Index columns, const Operands<Real>& o, Real* to) {
+  const Real *a = o.a + row * o.a_row, *b = o.b;
+  Index k = 0;
+  for (; k + 4 <= o.depth; k += 4, a += 4 * o.a_depth, b += 4 * o.b_depth) {
+    const Vector<Real> x[4] = {broadcast(a[0]), broadcast(a[o.a_depth]), broadcast(a[2 * o.a_depth]),
+                               broadcast(a[3 * o.a_depth])};
+    const Real *b1 = b + o.b_depth, *b2 = b1 + o.b_depth, *b3 = b2 + o.b_depth;
+    for (Index c = 0; c < columns; c += lanes<Real>) {
+      const Vector<Real> even = load(to + c) + x[0] * load(b + c) + x[2] * load(b2 + c);
+      store(to + c, even + (x[1] * load(b1 + c) + x[3] * load(b3 + c)));
+    }
+    pulse.spend(4 * columns / lanes<Real>);
+  }
+  for (; k < o.depth; ++k, a += o.a_depth, b += o.b_depth) {
+    const Vector<Real> x = broadcast(a[0]);
+    for (Index c = 0; c < columns; c += lanes<Real>) store(to + c, load(to + c) + x * load(b + c));
+  }
+}
+
 template <class Real, class Epilogue>
 void single_row(Pulse& pulse, Index row, Index columns, const Operands<Real>& first, const Operands<Real>& second,
                 const Epilogue& epilogue) {
   row_product<Real>(pulse, row, columns, first, second, epilogue);
+}
+
+// Epilogues that only put sums where they belong; named, so that all their products share one instantiation.
+template <class Real> struct IntoPadded {
+  Real* to;
+  Index width;
+
+  void operator()(Index row, Index column, Vector<Real> sum) const { store(to + row * width + column, sum); }
+};
+
+template <class Real>
+void single_row(Pulse& pulse, Index row, Index columns, const Operands<Real>& first, const Operands<Real>& second,
+                const IntoPadded<Real>& into) {
+  if (is_near<Real>(columns, first.depth + second.depth)) {
+    return row_product<Real>(pulse, row, columns, first, second, into);
+  }
+  zero(into.to + row * into.width, columns);
+  add_row_product<Real>(pulse, row, columns, first, into.to + row * into.width);
+  add_row_product<Real>(pulse, row, columns, second, into.to + row * into.width);
 }
 
 // The largest tile: its sums, a row of b and a broadcast number of a fill the registers.
@@ -150,14 +195,6 @@ __attribute__((noinline)) void product(Pulse& pulse, Index rows, Index columns, 
     column += vectors[part] * lanes<Real>;
   }
 }
-
-// Epilogues that only put sums where they belong; named, so that all their products share one instantiation.
-template <class Real> struct IntoPadded {
-  Real* to;
-  Index width;
-
-  void operator()(Index row, Index column, Vector<Real> sum) const { store(to + row * width + column, sum); }
-};
 
 // Rows that are `width` apart, of which only the first `count` numbers are wanted.
 template <class Real> struct IntoRows {

@@ -6,8 +6,9 @@ namespace {
 template <class Real> constexpr rnn::Kernels<Real> kernels{
     layout_bytes<Real>,   lay_out<Real>,              packed_size<Real>, pack<Real>,
     tape_size<Real>,      forward<Real>,              outputs<Real>,     final_states<Real>,
+    set_states<Real>,     states<Real>,               step<Real>,
     workspace_size<Real>, set_d_preactivations<Real>, loss<Real>,        backward<Real>,
-    add<Real>,            regularize<Real>,           clip<Real>,        update<Real>,
+    evaluate<Real>,       add<Real>,                  regularize<Real>,    clip<Real>,          update<Real>,
 };
 
 }  // namespace

@@ -114,11 +114,22 @@ void layer_forward(const LayerSizes<Real>& size, const LayerWeights<Real>& weigh
       first.b += from * H_pad, second.b += from * H_pad;
       product<Real>(when.pulse, rows, (to - from) * H_pad, first, second, IntoPadded<Real>{sums.to + from * H_pad, sums.width});
     };
-    if constexpr (Cell::H_FIRST > 0 && !Cell::resets_before) columns(0, Cell::H_FIRST, by_input, no_operands<Real>);
-    columns(Cell::H_FIRST, Cell::X_END, by_input, by_state);
-    if constexpr (Cell::X_END < Cell::COLUMNS) {  // of the input's share, these see the bias alone
+    if constexpr (Cell::X_END < Cell::COLUMNS) {  // of the input's share, the last columns see the bias alone
       const Operands<Real> by_bias{now + H_pad + size.D, size.row, 1, weights.forward + (H + size.D) * A, A, 1};
-      columns(Cell::X_END, Cell::COLUMNS, by_bias, by_state);
+      if (rows == 1 && !is_near<Real>(A, H)) {  // one walk over the weights of the state, however the input is seen
+        columns(0, Cell::X_END, by_input, no_operands<Real>);
+        columns(Cell::X_END, Cell::COLUMNS, by_bias, no_operands<Real>);
+        Operands<Real> rest = by_state;
+        rest.b += Cell::H_FIRST * H_pad;
+        add_row_product(when.pulse, 0, (Cell::COLUMNS - Cell::H_FIRST) * H_pad, rest, sums.to + Cell::H_FIRST * H_pad);
+      } else {
+        columns(0, Cell::H_FIRST, by_input, no_operands<Real>);
+        columns(Cell::H_FIRST, Cell::X_END, by_input, by_state);
+        columns(Cell::X_END, Cell::COLUMNS, by_bias, by_state);
+      }
+    } else {
+      if constexpr (Cell::H_FIRST > 0 && !Cell::resets_before) columns(0, Cell::H_FIRST, by_input, no_operands<Real>);
+      columns(Cell::H_FIRST, Cell::X_END, by_input, by_state);
     }
     if constexpr (Cell::resets_before) {
       each_unit<Real>(when, rows, H_pad, [&](Index row, Index unit) {
@@ -325,12 +336,14 @@ template <bool VALUE> struct Bool {
   static constexpr bool value = VALUE;
 };
 
-// Calls run(cell, alone) with the cell of a layer, and whether `layer_forward` and `layer_backward` may take the short way.
+// Calls run(cell, alone) with the cell of a layer, and whether `layer_forward` and `layer_backward` may take the short way: one
+// sequence of short steps.
 template <class Real, class Run>
 void with_layer(const LayerShape& layer, const Timetable& when, bool masked, const Run& run) {
   with_cell<Real>(layer, [&](auto cell) {
     if constexpr (decltype(cell)::COLUMNS == 1) {
-      if (when.sequences == 1 && !masked) return run(cell, Bool<true>{});
+      const bool near = is_near<Real>(layer.hidden, layer.inputs + layer.hidden + 1);
+      if (when.sequences == 1 && !masked && near) return run(cell, Bool<true>{});
     }
     run(cell, Bool<false>{});
   });

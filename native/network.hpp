@@ -13,6 +13,7 @@ enum class OutputActivation : int { linear, sigmoid, softmax };
 enum class Loss : int { mse, ce, mae, huber };
 enum class Readout : int { every, last, mean };
 enum class ClippingKind : int { none, global_norm, tensor_norm, value };
+enum class Function : int { exp_of_negative, tanh, sigmoid };
 enum class OptimizerKind : int { sgd, rmsprop, adam, adamw };
 
 // What the files of both kinds need to know of a cell.
@@ -199,8 +200,15 @@ template <class Real> struct Kernels {
   // Without a state, sequences start from the learned one, or zero.
   void (*forward)(const NetworkShape&, const Real* parameters, const Real* packed, const Timetable&, const Inputs<Real>&,
                   const Real* state, Real* tape);
+  // The pre-activations and the outputs may be one array.
   void (*outputs)(const NetworkShape&, const Timetable&, const Real* tape, Padded<Real> preactivations, Real* outputs);
   void (*final_states)(const NetworkShape&, const Timetable&, const Dropout*, const Real* tape, Real* state);
+
+  // Streams: a tape of one step whose first states are those of the present; `step` ends with those after it in their place.
+  void (*set_states)(const NetworkShape&, const Real* parameters, const Timetable&, const Real* state, Real* tape);
+  void (*states)(const NetworkShape&, const Timetable&, const Real* tape, Real* state);
+  void (*step)(const NetworkShape&, const Real* parameters, const Real* packed, const Timetable&, const Inputs<Real>&,
+               Real* tape);
 
   Index (*workspace_size)(const NetworkShape&, const Timetable&);
   void (*set_d_preactivations)(const NetworkShape&, const Timetable&, Padded<const Real> d_preactivations, Real* workspace);
@@ -211,6 +219,7 @@ template <class Real> struct Kernels {
   void (*backward)(const NetworkShape&, const Real* parameters, const Real* packed, const Timetable&, const Inputs<Real>&,
                    const Real* tape, const Real* d_final_state, Real* workspace, const Gradients<Real>&);
 
+  void (*evaluate)(Function, Index count, const Real* from, Real* to);
   void (*add)(Real* to, const Real* from, Index count);
   // Adds the penalty to the gradient and gives it; sets the gradient of frozen tensors to zero.
   double (*regularize)(const NetworkShape&, const Regularization&, const Real* parameters, Real* gradient);

@@ -7,6 +7,8 @@
 #include <limits>
 #include <numeric>
 
+#include "subnormals.hpp"
+
 namespace rnn {
 
 void Schedule::build(const Index* lengths, const Index* chosen, Index sequences) {
@@ -134,6 +136,17 @@ constexpr Index least_sequences = 4;
 constexpr int learning_passes = 3;           // forward and backward are as much work as three times forward
 constexpr Index least_range = 1 << 13, cache_line = 16;  // parameters
 
+// Says that something is the case as long as this lives.
+class AsLong {
+ public:
+  explicit AsLong(std::atomic<bool>& flag) : flag_(flag) { flag_ = true; }
+  ~AsLong() { flag_ = false; }
+  AsLong(const AsLong&) = delete;
+
+ private:
+  std::atomic<bool>& flag_;
+};
+
 Index next_plan_number() {
   static std::atomic<Index> plans{0};
   return ++plans;
@@ -201,6 +214,7 @@ template <class Real>
 std::unique_ptr<Tape<Real>> Plan<Real>::forward(const Run<Real>& run, const Real* state, const ForwardResult<Real>& result,
                                                 bool keep_tape, Pulse& pulse) {
   const Turns::Turn turn(turns_, pulse);
+  const WithoutSubnormals zeros;
   std::unique_ptr<Tape<Real>> kept = keep_tape ? std::make_unique<Tape<Real>>() : nullptr;
   Tape<Real>& tape = keep_tape ? *kept : own_tape_;
   tape.plan = number_;
@@ -215,7 +229,7 @@ std::unique_ptr<Tape<Real>> Plan<Real>::forward(const Run<Real>& run, const Real
     Real* memory = tape.shares.tape(share, 0);
     kernels_.forward(shape(), parameters_, packed_.data(), when, run.inputs, state, memory);
     kernels_.outputs(shape(), when, memory, {result.preactivations, steps}, result.outputs);
-    kernels_.final_states(shape(), when, run.inputs.dropout, memory, result.final_state);
+    if (result.final_state) kernels_.final_states(shape(), when, run.inputs.dropout, memory, result.final_state);
   });
   if (kept) kept->keep(run.inputs, run.lengths, run.sequences);
   return kept;
@@ -225,6 +239,7 @@ template <class Real>
 void Plan<Real>::backward(const Tape<Real>& tape, Padded<const Real> d_preactivations, const Real* d_final_state,
                           const Gradients<Real>& into, Pulse& pulse) {
   const Turns::Turn turn(turns_, pulse);
+  const WithoutSubnormals zeros;
   const Index shares = tape.shares.count();
   set_benches(tape.shares, pulse);
   Team team(shares);
@@ -355,6 +370,8 @@ std::optional<double> Plan<Real>::carried_gradient_of(const Training<Real>& trai
 
 template <class Real> Report Plan<Real>::train_updates(const Training<Real>& training, Report report, Pulse& pulse) {
   const Turns::Turn turn(turns_, pulse);
+  const AsLong as_long(trains_);
+  const WithoutSubnormals zeros;
   Real* gradient = gradient_.at_least(0);
   report.computed = report.applied = 0;
   const bool* frozen = training.regularization.frozen;

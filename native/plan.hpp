@@ -164,7 +164,7 @@ template <class Real> struct Run {
 };
 
 template <class Real> struct ForwardResult {
-  Real *outputs, *preactivations, *final_state;
+  Real *outputs, *preactivations, *final_state;  // the first two may be one; the last may be null: not wanted
 };
 
 template <class Real> struct Training {
@@ -212,6 +212,13 @@ struct ThreadCount {
   bool at_will = true;
 };
 
+// All that a run needs of a plan, for those who bring memory of their own. Valid as long as the plan.
+template <class Real> struct PackedNetwork {
+  const NetworkShape& shape;
+  const Kernels<Real>& kernels;
+  const Real *parameters, *packed;
+};
+
 // One network on one set of kernels. Calls exclude each other: they share the workspace. A call that is left by an exception
 // of its pulse has changed nothing but the workspace and what it was to fill; `train_updates` has made the updates before the
 // one under way, as whole updates.
@@ -227,6 +234,8 @@ template <class Real> class Plan {
   Report train_updates(const Training<Real>&, Report, Pulse&);
   void use_threads(ThreadCount count) { threads_ = count; }
   const NetworkShape& shape() const { return description_->shape; }
+  bool trains() const { return trains_; }  // whether parameters and packed weights change at this moment
+  PackedNetwork<Real> network() const { return {shape(), kernels_, parameters_, packed_.data()}; }
   bool made(const Tape<Real>& tape) const { return tape.plan == number_; }
 
  private:
@@ -259,6 +268,7 @@ template <class Real> class Plan {
   const Kernels<Real>& kernels_;
   Real* parameters_;
   bool drops_ = false;
+  std::atomic<bool> trains_{false};
   Turns turns_;
   ThreadCount threads_;
   Buffer<Real> packed_, gradient_;

@@ -116,22 +116,34 @@ void outputs(const NetworkShape& shape, const Timetable& when, const Real* tape,
   });
 }
 
-// The states at the last real steps, into rows (N, state_size) in the user's order.
-template <class Real>
-void final_states(const NetworkShape& shape, const Timetable& when, const rnn::Dropout* dropout, const Real* tape,
-                  Real* state) {
+// The states in rows place(row) of the tape, into rows (N, state_size) in the user's order.
+template <class Real, class Place>
+void copy_states(const NetworkShape& shape, const Timetable& when, const rnn::Dropout* dropout, const Real* tape, Real* state,
+                 const Place& place) {
   const TapeParts<Real> parts{shape, when, const_cast<Real*>(tape)};
   for (Index l = 0; l < shape.layer_count; ++l) {
     const LayerView<Real>& here = view<Real>(shape, l);
     const LayerTape<Real> layer = parts.layer(l, dropout);
     const Index H = here.size.H, H_pad = here.size.H_pad;
     each_row(when.pulse, 0, when.sequences, H, [&](Index row) {
-      const Index last = last_row(when, row);
+      const Index from = place(row);
       Real* to = state + when.order[row] * shape.state_size + here.state;
-      copy_row(to, layer.h + last * layer.h_row, H);
-      if (here.size.has_memory) copy_row(to + H, layer.c + last * H_pad, H);
+      copy_row(to, layer.h + from * layer.h_row, H);
+      if (here.size.has_memory) copy_row(to + H, layer.c + from * H_pad, H);
     });
   }
+}
+
+// The states at the last real steps.
+template <class Real>
+void final_states(const NetworkShape& shape, const Timetable& when, const rnn::Dropout* dropout, const Real* tape,
+                  Real* state) {
+  copy_states(shape, when, dropout, tape, state, [&](Index row) { return last_row(when, row); });
+}
+
+// The states before the first step.
+template <class Real> void states(const NetworkShape& shape, const Timetable& when, const Real* tape, Real* state) {
+  copy_states(shape, when, nullptr, tape, state, [](Index row) { return row; });
 }
 
 template <class Real>

@@ -6,6 +6,8 @@
 #include <memory>
 #include <utility>
 
+#include "subnormals.hpp"
+
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 #include <signal.h>
@@ -94,6 +96,7 @@ bool Crew::grow() {
 }
 
 void Crew::serve(Index own) {
+  const WithoutSubnormals zeros;
   std::uint64_t ticket = 0;
   while ((ticket = next_ticket(ticket)) != ended) {
     Errand errand(stop_);

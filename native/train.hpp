@@ -109,6 +109,14 @@ void set_first_states(const NetworkShape& shape, const Timetable& when, const La
 }
 
 template <class Real>
+void set_all_first_states(const TapeParts<Real>& parts, const Real* parameters, const Dropout* dropout, const Real* state) {
+  const NetworkShape& shape = parts.shape;
+  for (Index l = 0; l < shape.layer_count; ++l) {
+    set_first_states(shape, parts.when, shape.layers[l], view<Real>(shape, l), state, parameters, parts.layer(l, dropout));
+  }
+}
+
+template <class Real>
 void set_state_mask(const Timetable& when, const LayerShape& layer, const LayerSizes<Real>& size, const Dropout& dropout,
                     Real* mask) {
   const Mask kind = layer.reverse ? Mask::recurrent_reverse : Mask::recurrent;
@@ -119,15 +127,14 @@ void set_state_mask(const Timetable& when, const LayerShape& layer, const LayerS
   });
 }
 
+// From first states that are on the tape already.
 template <class Real>
-void forward(const NetworkShape& shape, const Real* parameters, const Real* packed, const Timetable& when,
-             const Inputs<Real>& inputs, const Real* state, Real* memory) {
-  const TapeParts<Real> parts{shape, when, memory};
+void run(const NetworkShape& shape, const Real* parameters, const Real* packed, const Timetable& when,
+         const Inputs<Real>& inputs, const TapeParts<Real>& parts) {
   for (Index l = 0; l < shape.layer_count; ++l) {
     const LayerShape& layer = shape.layers[l];
     const LayerView<Real>& here = view<Real>(shape, l);
     const LayerTape<Real> tape = parts.layer(l, inputs.dropout);
-    set_first_states(shape, when, layer, here, state, parameters, tape);
     if (tape.mask) set_state_mask(when, layer, here.size, *inputs.dropout, tape.mask);
     read_inputs(parts, l, parameters, inputs, tape.rows);
     const LayerWeights<Real> weights = here.weights(packed, parameters);
@@ -136,6 +143,35 @@ void forward(const NetworkShape& shape, const Real* parameters, const Real* pack
     });
   }
   readout_forward(parts, packed + layout<Real>(shape).readout_packed, inputs.dropout);
+}
+
+template <class Real>
+void forward(const NetworkShape& shape, const Real* parameters, const Real* packed, const Timetable& when,
+             const Inputs<Real>& inputs, const Real* state, Real* memory) {
+  const TapeParts<Real> parts{shape, when, memory};
+  set_all_first_states(parts, parameters, inputs.dropout, state);
+  run(shape, parameters, packed, when, inputs, parts);
+}
+
+template <class Real>
+void set_states(const NetworkShape& shape, const Real* parameters, const Timetable& when, const Real* state, Real* memory) {
+  set_all_first_states(TapeParts<Real>{shape, when, memory}, parameters, nullptr, state);
+}
+
+template <class Real>
+void step(const NetworkShape& shape, const Real* parameters, const Real* packed, const Timetable& when,
+          const Inputs<Real>& inputs, Real* memory) {
+  const TapeParts<Real> parts{shape, when, memory};
+  run(shape, parameters, packed, when, inputs, parts);
+  for (Index l = 0; l < shape.layer_count; ++l) {
+    const LayerSizes<Real>& size = view<Real>(shape, l).size;
+    const LayerTape<Real> tape = parts.layer(l, nullptr);
+    each_unit<Real>(when, when.sequences, size.H_pad, [&](Index row, Index unit) {
+      const Index after = when.sequences + row;
+      store(tape.h + row * tape.h_row + unit, load(tape.h + after * tape.h_row + unit));
+      if (size.has_memory) store(tape.c + row * size.H_pad + unit, load(tape.c + after * size.H_pad + unit));
+    });
+  }
 }
 
 // What backward does with one direction: from the gradient by what it gives to those by its parameters and first states, and

@@ -36,7 +36,7 @@ FLOORS: list[set[str]] = [
     {"textbook"},
     {"engines"},
     {"training"},
-    {"configuration", "summary", "by_hand", "generation", "training_set"},
+    {"configuration", "summary", "by_hand", "generation", "stream", "training_set"},
     {"network_base"},
     {"network_training"},
     {"network"},

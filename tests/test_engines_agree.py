@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,19 @@ def test_engines_agree(
 def test_engines_agree_on_every_remainder_of_a_vector(native: None, dtype: str, layer: Any, H: int, N: int) -> None:
     """Batches and layers around the widths of vectors and blocks."""
     check_agreement(random_case(np.random.default_rng(H), [layer(H, bidirectional=N == 5)], N=N, D=H, T=3), dtype)
+
+
+@pytest.mark.parametrize("layer", [Elman(260), GRU(130), GRU(130, "before"), LSTM(120)], ids=repr)
+@pytest.mark.parametrize("both_ways", [False, True])
+def test_engines_agree_on_one_row_and_large_matrices(native: None, dtype: str, layer: Any, both_ways: bool) -> None:
+    """Which are walked through in another order than small ones, or than for several rows."""
+    layers = [replace(layer, bidirectional=both_ways), replace(layer, bidirectional=both_ways)]
+    check_agreement(random_case(np.random.default_rng(0), layers, N=1, D=7, T=3, ragged=False), dtype)
+    case = random_case(np.random.default_rng(1), layers, N=2, D=7, T=3, ragged=False)
+    together = case.on("native", dtype)
+    state = {name: h[:1] for name, h in together.state().items()}
+    alone = together.forward(together.batch(case.x[:1], case.lengths[:1]), state)
+    assert_close(alone.outputs[0], together.forward().outputs[0], tolerance(dtype))
 
 
 DROPPED: dict[str, list[Layer]] = {

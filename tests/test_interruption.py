@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import require_native
-from support import assert_same_bits
+from support import assert_close, assert_same_bits
 
 from rnn_from_scratch import GRU, LSTM, Elman, History, Network
 
@@ -134,7 +134,7 @@ def test_signals_change_no_bit_of_a_run_that_goes_on(engine: str, alarm: Alarm) 
 def test_a_signal_handler_cannot_use_the_network_at_work(engine: str, alarm: Alarm) -> None:
     net, (X, y) = network(engine), data()
     before = copied(net)
-    alarm.action = lambda: net.predict(X[:1, :2])
+    alarm.action = lambda: net.predict(X)
     alarm.set()
     with pytest.raises(RuntimeError, match="this network is at work"):
         net.loss_and_gradient(X, y)
@@ -152,3 +152,27 @@ def test_a_signal_handler_can_use_another_network_meanwhile(alarm: Alarm) -> Non
     assert net.loss_and_gradient(X, y)[0] == loss
     signal.setitimer(signal.ITIMER_REAL, 0)
     assert_same_bits(answers[0], expected)
+
+
+@pytest.mark.usefixtures("native")
+def test_a_signal_handler_may_run_a_little_beside_a_run_and_nothing_beside_training(alarm: Alarm) -> None:
+    net, (X, y) = network("native"), data()
+    expected, stream, heard = net.predict(X[:1, :2]), net.stream(), []
+    alarm.action = lambda: heard.extend([net.predict(X[:1, :2]), stream.step(X[0, 0])])
+    alarm.set()
+    net.loss_and_gradient(X, y)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert_same_bits(heard[0], expected)
+    assert_close(heard[1], expected[0, 0], 1e-6)
+    state = stream.state
+
+    for action, message in (
+        (lambda: net.predict(X[:1, :2]), "this network is at work"),
+        (lambda: stream.step(X[0, 0]), "this network is being trained"),
+    ):
+        alarm.heard, alarm.action = 0, action
+        alarm.set()
+        with pytest.raises(RuntimeError, match=message):
+            net.fit(X, y, 3, batch_size=len(X))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    assert_same_bits(stream.state["layer0.h"], state["layer0.h"])

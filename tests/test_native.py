@@ -110,24 +110,56 @@ def test_show_config_names_what_runs(capsys: pytest.CaptureFixture[str]) -> None
     assert lines["engine 'auto'"].strip() == select_engine("auto", "test").name
 
 
-def test_subnormals_survive_the_import_and_the_kernels(native: None) -> None:
+def test_subnormals_are_zero_inside_the_kernels_and_live_everywhere_else(native: None) -> None:
+    """Imports, runs, training, gradients, streams, refused calls and Python's code in the midst of a run change no mode."""
     code = """
+import signal
 import numpy as np
 from rnn_from_scratch import Elman, Network
-def subnormal_arithmetic():
-    return np.float32(1e-40) * np.float32(0.5) > 0 and np.float64(1e-310) / 2 > 0
-assert subnormal_arithmetic()
-network = Network(1, [Elman(8)], 1, engine="native", dtype="float32")
-network.fit(np.full((2, 3, 1), 1e-40, np.float32), np.full((2, 3, 1), 1e-40, np.float32), 3)
-assert subnormal_arithmetic()
-linear = Network(1, [Elman(1, activation="linear")], 1, engine="native", dtype="float32")
-with linear.edit_parameters() as p:
-    for name, value in p.items():
-        value[...] = 1 if name.endswith(("W_x", "W_y")) else 0
-print(float(linear.predict(np.full((1, 1, 1), 1e-40, np.float32))[0, 0, 0]) > 0)
+def check():
+    assert np.float32(1e-40) * np.float32(0.5) > 0 and np.float64(1e-310) / 2 > 0
+    assert (np.full(64, 1e-40, np.float32) + np.float32(0) > 0).all()
+check()
+for dtype, small in (("float32", 1e-40), ("float64", 1e-310)):
+    X = np.full((2, 3, 1), small, dtype)
+    linear = Network(1, [Elman(1, activation="linear")], 1, engine="native", dtype=dtype)
+    with linear.edit_parameters() as p:
+        for name, value in p.items():
+            value[...] = 1 if name.endswith(("W_x", "W_y")) else 0
+    stream = linear.stream()
+    for call in (lambda: linear.predict(X), lambda: linear.predict(X, lengths=[3, 3]),
+                 lambda: linear.predict(np.tile(X, (90, 90, 1))), lambda: stream.step(X[0, 0])):
+        assert not call().any()
+        check()
+    assert linear.predict(X + 1).all()
+    linear.loss_and_gradient(X, X)
+    check()
+    try:
+        linear.predict(X * np.nan)
+    except ValueError:
+        check()
+    heard = []
+    def handler(*_):
+        check()
+        heard.append(1)
+        if len(heard) == 3:
+            raise KeyboardInterrupt
+    signal.signal(signal.SIGALRM, handler)
+    large = Network(3, [Elman(256)], 1, engine="native", dtype=dtype)
+    X = np.ones((64, 700, 3), dtype)
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+    try:
+        large.fit(X, X[:, :, :1], 30, batch_size=64)
+    except KeyboardInterrupt:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        check()
+    assert len(heard) == 3
+    linear.fit(X[:, :3, :1] * np.dtype(dtype).type(small), X[:, :3, :1], 3)
+    check()
+print("untouched")
 """
     done = run_python(code)
-    assert done.stdout.strip() == "True", done.stderr
+    assert done.stdout.strip() == "untouched", done.stderr
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

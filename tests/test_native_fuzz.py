@@ -357,6 +357,104 @@ def test_public_calls(dtype: str, damage: str, ragged: bool) -> None:
         assert_close(outputs, expected, EXACT if dtype == "float64" else 1e-6)
 
 
+class Holder:
+    """What has the version of the parameters."""
+
+    version = 0
+
+
+def rows_of(kind: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    generator = np.random.default_rng(3)
+    return generator.integers(0, V, shape) if kind == "tokens" else generator.normal(size=(*shape, D)).astype(dtype)
+
+
+@given(PLANS, KINDS, st.sampled_from(["x", "out"]), st.sampled_from(list(DAMAGE)), st.booleans())
+@settings(max_examples=400)
+def test_steppers(name: str, kind: str, which: str, damage: str, alone: bool) -> None:
+    """A step on what is right; on everything else None, and nothing has changed."""
+    dtype, streams = NAMES[name], () if alone else (N,)
+    plan = make_plan(name, kind, version=Holder.version)
+    stepper = plan.stepper(Holder(), *streams)
+    arguments = {"x": rows_of(kind, streams, dtype), "out": np.zeros((*streams, O), dtype)}
+    if kind == "tokens" and alone:
+        arguments["x"] = int(arguments["x"])
+    expected = stepper(arguments["x"], None)
+    before, after = (np.zeros((1 if alone else N, state_size(kind)), dtype) for _ in range(2))
+    assert expected.shape == (*streams, O)
+    assert expected.dtype == dtype
+    stepper.write(before)
+    if isinstance(arguments[which], np.ndarray):
+        arguments[which] = DAMAGE[damage](arguments[which])
+    y = stepper(arguments["x"], arguments["out"])
+    stepper.read(after)
+    if y is None:
+        assert damage != "as it is"
+        assert not after.any()
+        return
+    assert after.any()
+    assert y.shape == (*streams, O)
+    if arguments["out"] is not None:
+        assert y is arguments["out"]
+    if damage not in ("reversed", "negative", "zero") or which == "out":
+        assert_close(y, expected, EXACT if name == "Plan64" else 1e-6)
+
+
+@given(PLANS, KINDS, st.sampled_from(list(DAMAGE)), st.sampled_from(["write", "read"]))
+@settings(max_examples=200)
+def test_states_of_steppers(name: str, kind: str, damage: str, method: str) -> None:
+    stepper = make_plan(name, kind, version=Holder.version).stepper(Holder(), N)
+    state = np.random.default_rng(0).normal(size=(N, state_size(kind))).astype(NAMES[name])
+    wrong = DAMAGE[damage](state)
+    try:
+        getattr(stepper, method)(wrong)
+    except ValueError as error:
+        assert "state must be a plain array" in str(error)
+        assert damage != "as it is"
+        return
+    after = np.empty_like(state)
+    stepper.read(after)
+    assert_close(after, wrong, 0.0) if method == "read" or np.isfinite(wrong).all() else None
+    assert damage not in ("longer", "wider", "deeper", "list", "misaligned")
+
+
+@given(PLANS, KINDS, st.sampled_from(list(DAMAGE)), st.integers(0, 5), st.integers(0, 40))
+@settings(max_examples=400)
+def test_predictors(name: str, kind: str, damage: str, count: int, steps: int) -> None:
+    """The outputs of what is right, None for everything else, at any size."""
+    dtype = NAMES[name]
+    predictor = make_plan(name, kind, version=Holder.version).predictor(Holder())
+    X = rows_of(kind, (count, steps), dtype)
+    y = predictor(X)
+    if not X.size:
+        assert y is None
+        return
+    assert y.shape == (count, steps, O)
+    again = predictor(DAMAGE[damage](X))
+    if damage in ("as it is", "read-only"):
+        assert again.tobytes() == y.tobytes()
+    elif damage in ("misaligned", "byte-swapped", "deeper", "flat", "scalar", "object", "list", "None", "NaN"):
+        assert again is None or (damage == "NaN" and kind == "tokens")
+
+
+def test_fast_calls_mind_their_manners() -> None:
+    plan = make_plan("Plan64", version=Holder.version)
+    stepper, predictor, x = plan.stepper(Holder(), N), plan.predictor(Holder()), rows_of("plain", (N,), np.float64)
+    for wrong in (lambda: stepper(x), lambda: stepper(x, None, 1), lambda: predictor(), lambda: predictor(X=x)):
+        with pytest.raises(TypeError, match=r"a (stepper|predictor) takes [12] arguments by position"):
+            wrong()
+    with pytest.raises(TypeError):
+        type(stepper)()
+    with pytest.raises(AttributeError):
+        plan.stepper(object(), N)(x, None)  # nobody has a version
+    with pytest.raises(ValueError, match="possible size"):
+        plan.stepper(Holder(), 0)
+    stale = make_plan("Plan64", version=Holder.version + 1)
+    assert stale.stepper(Holder(), N)(x, None) is None
+    assert stale.predictor(Holder())(x[None]) is None
+    stale.refresh(Holder.version)
+    assert stale.predictor(Holder())(x[None]) is not None
+
+
 def test_positions_are_not_read_again_after_kernels_have_written() -> None:
     """An index array that shares memory with a report: what was checked is what is used."""
     arguments = train_arguments("plain", np.float64)

@@ -19,6 +19,7 @@ from rnn_from_scratch.optimizers import SGD, Adam, AdamW, RMSprop
 from rnn_from_scratch.persistence import load
 from rnn_from_scratch.scratch import RNNScratch
 from rnn_from_scratch.specification import NetworkSpecification
+from rnn_from_scratch.stream import Stream
 from rnn_from_scratch.training.history import History
 from rnn_from_scratch.training.loop import NonFiniteError
 from rnn_from_scratch.training.resuming import Checkpoints
@@ -52,6 +53,7 @@ __all__ = [
     "ReduceOnPlateau",
     "ScaledIdentity",
     "StepDecay",
+    "Stream",
     "TensorNorm",
     "Windows",
     "__version__",

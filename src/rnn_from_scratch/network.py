@@ -12,6 +12,7 @@ from rnn_from_scratch.alphabet import FloatArray, IndexArray
 from rnn_from_scratch.generation import as_prompts, generate
 from rnn_from_scratch.network_training import NetworkTraining
 from rnn_from_scratch.states import as_state
+from rnn_from_scratch.stream import Stream, make_stream
 from rnn_from_scratch.training.evaluation import run_all
 from rnn_from_scratch.training_set import as_inputs
 from rnn_from_scratch.validation import boolean, generator, integer, non_negative
@@ -148,6 +149,10 @@ class Network(NetworkTraining):
         >>> np.allclose(np.concatenate([first, second], axis=1), network.predict(X))
         True
         """
+        if self._plan is not None and lengths is None and state is None and return_states is False:
+            at_once = self._plan.at_once(X)
+            if at_once is not None:
+                return at_once
         wanted = boolean(return_states, "return_states", "Network.predict")
         dtype = self._dtype_for(X)
         inputs = as_inputs(self.specification, dtype, X, lengths)
@@ -155,6 +160,40 @@ class Network(NetworkTraining):
         plan = self._planned(dtype)
         outputs, states = run_all(self._engine, plan, inputs, before, wanted)
         return (outputs, states) if wanted else outputs
+
+    def stream(self, streams: int | None = None, *, state: StateLike | None = None) -> Stream:
+        """The network at work on data that come a step at a time; it keeps the state from one step to the next.
+
+        Parameters
+        ----------
+        streams : None or int, default=None
+            How many streams advance together, N. None: one, whose inputs (D,) and outputs (O,) lack the axis of streams.
+        state : mapping of str to array_like (N, H), optional
+            The state before the first step, to which `Stream.reset` goes back, as in `predict`; the learned state where the
+            network has one, else zeros, when not given.
+
+        Returns
+        -------
+        Stream
+            With ``step(x, out=None)``, ``reset()`` and ``state``. A network without a dtype becomes float64.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described; if a layer is bidirectional, or the readout is 'mean'.
+
+        Examples
+        --------
+        >>> from rnn_from_scratch import Elman, Network
+        >>> network = Network(1, [Elman(4)], 1, random_state=0)
+        >>> stream = network.stream()
+        >>> [stream.step([x]).shape for x in (0.5, -0.2)]
+        [(1,), (1,)]
+        >>> both = network.stream(2)
+        >>> both.step([[0.5], [-0.2]]).shape
+        (2, 1)
+        """
+        return make_stream(self._engine, self._planned(np.dtype(np.float64)), streams, state)
 
     def forward(
         self, X: Any, *, lengths: Any = None, state: StateLike | None = None, dropout_key: int | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -35,6 +35,7 @@ __all__ = [
     "Engine",
     "Forward",
     "Plan",
+    "Stepper",
     "UpdateReport",
     "UpdateRule",
     "Updates",
@@ -68,6 +69,9 @@ class Plan:
         names = {name: f"{name}_0" for name in specification.state_shapes}
         self.learned = {name: parameters.views[full] for name, full in names.items() if full in parameters.views}
         self._zeros: tuple[int, dict[str, FloatArray]] = (0, {})
+        self.at_once: Callable[[Any], FloatArray | None] = (
+            _somebody_has_to_look  # outputs of X as a user passed it, or None
+        )
 
     def zeros(self, N: int) -> dict[str, FloatArray]:
         """Zeros for every state of N sequences, {name: (N, H)}: the same again and again, so nobody writes to them."""
@@ -225,6 +229,10 @@ class Engine(ABC, Generic[PlanType]):
     def step(self, plan: PlanType, x: FloatArray, state: State) -> tuple[FloatArray, dict[str, FloatArray]]:
         """One time step of a stream: x (N, D) and the state give the output (N, O) and the next state."""
 
+    def stepper(self, plan: PlanType, streams: int | None) -> Stepper:
+        """The states of so many streams that advance together, all zero yet; None: of one, whose arrays lack the axis N."""
+        return Stepper(self, plan, streams)
+
     def train_updates(
         self, plan: PlanType, updates: Updates, rule: UpdateRule, optimizer_state: OptimizerState
     ) -> UpdateReport:
@@ -276,6 +284,42 @@ class Engine(ABC, Generic[PlanType]):
                 parameters.version += 1  # engines that keep packed copies have to hear of it
                 applied += 1
         return UpdateReport(np.array(losses), np.array(norms), np.array(clipped, dtype=np.bool_), applied)
+
+
+def _somebody_has_to_look(*arguments: Any) -> None:
+    """What an engine says that takes nothing as it is."""
+
+
+class Stepper:
+    """The state of N streams that advance together, and the step that changes it.
+
+    This is the definition, composed of `Engine.step`; an engine may keep the state in a layout of its own.
+
+    Attributes
+    ----------
+    at_once : callable
+        ``at_once(x, out)`` makes a step on what a user passed, taken as it is, and returns the outputs; or None, and nothing
+        has changed, where somebody has to look at it first.
+    """
+
+    def __init__(self, engine: Engine[Any], plan: Plan, streams: int | None) -> None:
+        self._engine, self._plan, self._N = engine, plan, streams or 1
+        self._state: dict[str, FloatArray] = zero_state(plan.specification, self._N, plan.parameters.dtype)
+        self.at_once: Callable[[Any, Any], FloatArray | None] = _somebody_has_to_look
+
+    def step(self, x: FloatArray | IndexArray) -> FloatArray:
+        """Move on by rows (N, D) that have been looked at, of the network's dtype, or tokens (N, 1): outputs (N, O)."""
+        y, self._state = self._engine.step(self._plan, x, self._state)  # type: ignore[arg-type]  # tokens are ints
+        return y
+
+    @property
+    def state(self) -> dict[str, FloatArray]:
+        """A copy, each (N, H); what is set is copied too."""
+        return {name: values.copy() for name, values in self._state.items()}
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = {name: values.copy() for name, values in state.items()}
 
 
 def zero_state(specification: NetworkSpecification, N: int, dtype: np.dtype[np.floating]) -> dict[str, FloatArray]:

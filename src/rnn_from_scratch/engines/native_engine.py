@@ -9,9 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from rnn_from_scratch.alphabet import BoolArray, FloatArray, State
+from rnn_from_scratch.alphabet import BoolArray, FloatArray, IndexArray, State
 from rnn_from_scratch.clipping import NoClipping
-from rnn_from_scratch.engines.base import Backward, Carried, Engine, Forward, Plan, UpdateReport, UpdateRule, Updates
+from rnn_from_scratch.engines.base import (
+    Backward,
+    Carried,
+    Engine,
+    Forward,
+    Plan,
+    Stepper,
+    UpdateReport,
+    UpdateRule,
+    Updates,
+)
 from rnn_from_scratch.engines.processors import own_share
 from rnn_from_scratch.layers import ACTIVATIONS, Layer
 from rnn_from_scratch.optimizers import SGD, AdamW, Optimizer, OptimizerState, RMSprop
@@ -127,13 +137,13 @@ class NativePlan(Plan):
     ) -> None:
         super().__init__(specification, parameters)
         kind = _module.Plan32 if parameters.dtype == np.float32 else _module.Plan64
-        self._kernels = kind(**compiled_arguments(specification, parameters.vector))
+        self._kernels = kind(**compiled_arguments(specification, parameters.vector), version=parameters.version)
         self._no_rows = np.empty((0, specification.input_size), parameters.dtype)
         no_states = np.empty((0, specification.state_size), parameters.dtype)
         self.no_states = (NOTHING["int64"], NOTHING["int64"], no_states)
-        self._packed_version = parameters.version
         self._n_threads = n_threads
         self._use_threads()
+        self.at_once = self._kernels.predictor(parameters)
 
     def _use_threads(self) -> None:
         self._process = os.getpid()
@@ -144,10 +154,9 @@ class NativePlan(Plan):
         """The compiled plan, its packed weights up to date, and its threads those of this process."""
         if self._process != os.getpid():  # a plan outlives a fork
             self._use_threads()
-        if self._packed_version != self.parameters.version:
-            version = self.parameters.version
-            self._kernels.refresh()
-            self._packed_version = version  # only now: another thread may be looking
+        version = self.parameters.version
+        if self._kernels.version is not version:  # as the fast calls compare them
+            self._kernels.refresh(version)
         return self._kernels
 
     def inputs(self, batch: Batch) -> tuple[Any, ...]:
@@ -171,6 +180,39 @@ class NativeTape:
 
     def __init__(self, compiled: Any, N: int, T: int) -> None:
         self.compiled, self.N, self.T = compiled, N, T
+
+
+class NativeStepper(Stepper):
+    """The state of N streams in the layout of the kernels, and a step without a detour."""
+
+    def __init__(self, engine: NativeEngine, plan: NativePlan, streams: int | None) -> None:
+        self._native, self._alone, self._rows = plan, streams is None, (streams or 1, plan.specification.state_size)
+        kernels = plan.kernels
+        self._compiled = (
+            kernels.stepper(plan.parameters) if streams is None else kernels.stepper(plan.parameters, streams)
+        )
+        self.at_once = self._compiled
+
+    def step(self, x: FloatArray | IndexArray) -> FloatArray:
+        assert self._native.kernels  # whose weights are now those of the parameters
+        if self._native.specification.vocabulary_size is None:
+            taken: Any = x[0] if self._alone else x
+        else:
+            taken = int(x[0, 0]) if self._alone else x[:, 0].copy()
+        y: FloatArray | None = self._compiled(taken, None)
+        if y is None:  # its weights change
+            raise RuntimeError("this network is being trained: its streams cannot step before that has ended.")
+        return y
+
+    @property
+    def state(self) -> dict[str, FloatArray]:
+        joined = np.empty(self._rows, self._native.parameters.dtype)
+        self._compiled.read(joined)
+        return _split(self._native, joined)
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._compiled.write(_joined(self._native, state))
 
 
 class NativeEngine(Engine[NativePlan]):
@@ -218,6 +260,9 @@ class NativeEngine(Engine[NativePlan]):
         batch = Batch(rows, np.arange(N, dtype=np.int64), np.ones(N, dtype=np.int64), 1)
         run = self.forward(plan, batch, state, keep_tape=False)
         return run.outputs.reshape(N, -1), run.final_state
+
+    def stepper(self, plan: NativePlan, streams: int | None) -> Stepper:
+        return NativeStepper(self, plan, streams)
 
     def train_updates(
         self, plan: NativePlan, updates: Updates, rule: UpdateRule, optimizer_state: OptimizerState
