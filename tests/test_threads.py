@@ -229,6 +229,15 @@ def test_a_network_keeps_its_number_and_a_file_does_not(tmp_path: Path) -> None:
     assert again._engine.facts()["threads"] == "5"
 
 
+def test_a_run_that_goes_on_with_other_threads_cannot_promise_the_same_bits(tmp_path: Path) -> None:
+    X, y = data()
+    networks = [Network(3, [GRU(4)], 2, random_state=0, engine="native", n_threads=n) for n in (2, 2, 3)]
+    for network, epochs in zip(networks[:2], (2, 4), strict=True):
+        network.fit(X, y, epochs, batch_size=8, checkpoint=tmp_path / "run.npz", resume=epochs > 2)
+    with pytest.warns(UserWarning, match="cannot promise the same bits: threads was '2' and is '3'"):
+        networks[2].fit(X, y, 6, batch_size=8, checkpoint=tmp_path / "run.npz", resume=True)
+
+
 def test_show_config_names_the_threads(capsys: pytest.CaptureFixture[str]) -> None:
     show_config()
     lines = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
