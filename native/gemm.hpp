@@ -89,8 +89,8 @@ template <class Real> constexpr bool is_near(Index columns, Index depth) {
   return columns * depth * Index(sizeof(Real)) <= Index(128) << 10;
 }
 
-// Adds a row times b to the sums in `to`. A few rows of b at a time over all columns: far from the processor, b comes fastest in
-// the order in which it lies in memory.
+// Adds a row times b to the sums in `to`. A few rows of b at a time over all columns: far from the processor, b comes fastest
+// in the order in which it lies in memory.
 template <class Real> void add_row_product(Pulse& pulse, Index row, Index columns, const Operands<Real>& o, Real* to) {
   const Real *a = o.a + row * o.a_row, *b = o.b;
   Index k = 0;

@@ -192,7 +192,7 @@ print(living(), end=" ")
 network.predict(np.ones((200, 200, 3)))
 print(living(), end=" ")
 kernels.use_threads(2, False)
-network.predict(np.ones((2, 1, 3)))
+network.predict(np.ones((2, 1, 3)), return_states=True)  # without, it would be done before anybody is asked
 print(living())
 """
     assert run_python(code) == "0 1 1"
