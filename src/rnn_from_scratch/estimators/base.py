@@ -38,8 +38,11 @@ OUT_ACTIVATIONS = {"linear": "identity", "sigmoid": "logistic", "softmax": "soft
 class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn says nothing of its types
     """The part that `RNNRegressor` and `RNNClassifier` have in common; see there for the parameters."""
 
-    _loss: str
     readout: str
+    random_state: Any
+    n_features_in_: int
+    _predictor: Predictor
+    _progress: Progress
 
     # --- Learning ---
 
@@ -66,7 +69,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn sa
             owner = f"{settings.owner}.{'partial_fit' if incremental else 'fit'}"
             targets = self._targets(y, sequences, classes, goes_on, incremental, owner)
             weights = self._weights(sample_weight, sequences, settings)
-            seed, split_seed = seeds_of(self.random_state, owner)
+            seed, split_seed = seeds_of(self.random_state, settings.owner)
             parts = parts_of(sequences, targets, weights, settings, split_seed, owner)
             network = self._network(sequences, targets, settings, seed, goes_on, owner)
             steps = sequences.X.shape[1] if sequences.univariate else None
@@ -158,14 +161,14 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn sa
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
     def _forget(self) -> None:
         for name in [*vars(self)]:
             if name.endswith("_") or name in ("_optimizer", "_progress", "_predictor"):
-                del vars(self)[name]
+                delattr(self, name)
 
     def _loss_word(self) -> str:
         raise NotImplementedError
@@ -279,11 +282,9 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn sa
         return "network_" in vars(self)
 
     def _fitted(self) -> Predictor:
-        predictor = vars(self).get("_predictor")
-        if predictor is None:
-            check_is_fitted(self)
-        found: Predictor = predictor
-        return found
+        if "_predictor" not in vars(self):
+            check_is_fitted(self)  # says that it is not
+        return self._predictor
 
     def predict(self, X: Any, lengths: Any = None) -> npt.NDArray[Any]:
         """What the network says of sequences.
@@ -372,7 +373,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn sa
         return next(base.__name__ for base in cls.__mro__ if SequenceEstimator in base.__bases__)
 
     def _saved(self) -> SavedEstimator:
-        words = {name: value for name, value in self.get_params(deep=False).items()}
+        words = dict(self.get_params(deep=False))
         if not isinstance(words["random_state"], (int, np.integer)):
             words["random_state"] = None  # files hold no generators
         words["dtype"] = None if words["dtype"] is None else np.dtype(words["dtype"]).name
@@ -398,9 +399,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn sa
         network = Network.of_model(model, random_state, engine)
         specification, loss = network.specification, saved.fitted["loss"]
         estimator.network_ = network
-        estimator._predictor = Predictor(
-            network, classes=saved.classes, single=saved.single, steps=saved.steps
-        )
+        estimator._predictor = Predictor(network, classes=saved.classes, single=saved.single, steps=saved.steps)
         estimator._progress = Progress([loss], best_loss=loss)
         estimator.n_features_in_ = specification.input_size if saved.steps is None else saved.steps
         if saved.feature_names is not None:
@@ -410,5 +409,3 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn sa
         )
         estimator._describe(targets, saved.fitted["epochs"], saved.fitted["sequences"])
         return estimator
-
-

@@ -162,38 +162,20 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[misc]  
         n_threads: int | None = None,
         dtype: Any = None,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.cell = cell
-        self.bidirectional = bidirectional
-        self.readout = readout
-        self.activation = activation
-        self.dropout = dropout
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
+        self.hidden_layer_sizes, self.cell = hidden_layer_sizes, cell
+        self.bidirectional, self.readout = bidirectional, readout
+        self.activation, self.dropout = activation, dropout
+        self.solver, self.alpha, self.batch_size = solver, alpha, batch_size
+        self.learning_rate, self.learning_rate_init, self.power_t = learning_rate, learning_rate_init, power_t
+        self.max_iter, self.shuffle, self.random_state = max_iter, shuffle, random_state
+        self.tol, self.verbose, self.warm_start = tol, verbose, warm_start
+        self.momentum, self.nesterovs_momentum = momentum, nesterovs_momentum
+        self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.n_iter_no_change = n_iter_no_change
         self.class_weight = class_weight
-        self.clip_norm = clip_norm
-        self.tbptt_steps = tbptt_steps
-        self.engine = engine
-        self.n_threads = n_threads
-        self.dtype = dtype
+        self.clip_norm, self.tbptt_steps = clip_norm, tbptt_steps
+        self.engine, self.n_threads, self.dtype = engine, n_threads, dtype
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, lengths: Any = None) -> RNNClassifier:
         """Learn from sequences, anew unless `warm_start`.
@@ -303,19 +285,23 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[misc]  
         outputs, activation = (len(known), "softmax") if several else (1, "sigmoid")
         return Targets(target, truth, outputs, activation, True, known, numbers, weights)
 
+    classes_: npt.NDArray[Any]
+
     def _classes(
         self, rows: npt.NDArray[Any], classes: Any, goes_on: bool, incremental: bool, owner: str
     ) -> npt.NDArray[Any]:
         """The classes that there are, or that there have been so far."""
         given = None if classes is None else find_classes(_labels(classes, "classes"), "classes")
         if goes_on:
-            known: npt.NDArray[Any] = self._predictor.classes_
+            known = self.classes_
+            words, found = shown(known.tolist()), find_classes(rows)
             if given is not None and given.tolist() != known.tolist():
-                raise ValueError(f"classes of {owner} must be those of the first call, {shown(known.tolist())}. Got {shown(given.tolist())}.")
-            found = find_classes(rows)
+                raise ValueError(
+                    f"classes of {owner} must be those of the first call, {words}. Got {shown(given.tolist())}."
+                )
             if not incremental and found.tolist() != known.tolist():
-                came = shown(found.tolist())
-                raise ValueError(f"y of {owner} must have the classes of the fit before, since warm_start=True: {shown(known.tolist())}. Got {came}.")
+                allowed = f"have the classes of the fit before, {words}, since warm_start=True"
+                raise ValueError(f"y of {owner} must {allowed}. Got {shown(found.tolist())}.")
             return known
         if incremental and given is None:
             raise ValueError(f"classes must be passed on the first call to partial_fit of {type(self).__name__}.")
@@ -331,7 +317,9 @@ def _labels(y: Any, name: str) -> npt.NDArray[Any]:
     if array.ndim == 2 and array.shape[1] == 1:
         array = column_or_1d(array, warn=True)
     if array.ndim != 1:
-        raise ValueError(f"{name} must be one label for each sequence, or with readout='every' for each step. Got {array.shape}.")
+        raise ValueError(
+            f"{name} must be one label for each sequence, or with readout='every' for each step. Got {array.shape}."
+        )
     check_classification_targets(array)
     return array
 
@@ -346,14 +334,19 @@ def _class_weights(
     if isinstance(class_weight, str):
         choice(class_weight, "class_weight", owner, ["balanced"])
         counts = np.bincount(numbers, minlength=K)
-        return np.where(counts > 0, len(numbers) / (np.count_nonzero(counts) * np.maximum(counts, 1)), 1.0)
+        fair: npt.NDArray[np.float64] = len(numbers) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        return np.asarray(np.where(counts > 0, fair, 1.0), np.float64)
     if not isinstance(class_weight, Mapping):
-        raise TypeError(f"class_weight of {owner} must be None, 'balanced' or a dict by label. Got {shown(class_weight)}.")
+        raise TypeError(
+            f"class_weight of {owner} must be None, 'balanced' or a dict by label. Got {shown(class_weight)}."
+        )
     weights = np.ones(K)
     place = {label: n for n, label in enumerate(classes.tolist())}
     for label, weight in class_weight.items():
         if label not in place:
-            raise ValueError(f"class_weight of {owner} must have labels of y, {shown(classes.tolist())}. Got {shown(label)}.")
+            raise ValueError(
+                f"class_weight of {owner} must have labels of y, {shown(classes.tolist())}. Got {shown(label)}."
+            )
         weights[place[label]] = number(weight, f"class_weight[{shown(label)}]", owner, "a finite number >= 0")
     if (weights < 0).any():
         raise ValueError(f"class_weight of {owner} must hold numbers >= 0. Got {shown(class_weight)}.")

@@ -104,7 +104,9 @@ class AdaptiveRate(ConstantRate):
     """The rate as `Convergence` has brought it down."""
 
     def __init__(self, progress: Progress) -> None:
-        vars(self)["progress"] = progress  # descriptions of schedules are frozen; this one looks at something that moves
+        vars(self)["progress"] = (
+            progress  # descriptions of schedules are frozen; this one looks at something that moves
+        )
 
     def rates(self, learning_rate: float, position: Rates, epochs: int, state: ScheduleState) -> Rates:
         """The same for all updates of an epoch."""

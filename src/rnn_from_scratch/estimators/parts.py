@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
 
 from rnn_from_scratch.alphabet import IndexArray
 from rnn_from_scratch.estimators.settings import Settings
 from rnn_from_scratch.prediction.forms import Sequences, take
+from rnn_from_scratch.validation import integer, shown
 
 __all__ = ["Part", "Targets", "parts_of", "seeds_of"]
 
@@ -82,9 +82,7 @@ def parts_of(
 ) -> tuple[Part, Part | None]:
     """The training set, and what early stopping looks at."""
     lengths = sequences.lengths
-    whole = Part(
-        sequences.X, targets.y, targets.truth, sequences.given_lengths, lengths, weights, targets.numbers
-    )
+    whole = Part(sequences.X, targets.y, targets.truth, sequences.given_lengths, lengths, weights, targets.numbers)
     if not settings.early_stopping:
         return whole, None
     N = len(lengths)
@@ -113,7 +111,9 @@ def _chosen(whole: Part, index: IndexArray) -> Part:
     numbers = whole.numbers
     if numbers is not None:
         firsts = np.cumsum(whole.lengths)[:-1]
-        numbers = np.concatenate(take(np.split(numbers, firsts), index)) if isinstance(whole.y, list) else numbers[index]
+        numbers = (
+            np.concatenate(take(np.split(numbers, firsts), index)) if isinstance(whole.y, list) else numbers[index]
+        )
     given = None if whole.given_lengths is None else np.asarray(whole.given_lengths)
     return Part(
         take(whole.X, index),
@@ -130,8 +130,13 @@ def seeds_of(random_state: Any, owner: str) -> tuple[Any, Any]:
     """For the network, and for the choice of a validation set."""
     if isinstance(random_state, np.random.Generator):
         return random_state, int(random_state.integers(2**31))
-    if random_state is None or isinstance(random_state, (int, np.integer)):
-        check_random_state(random_state)  # refuses what is no seed
-        return random_state, random_state
-    generator = check_random_state(random_state)
-    return int(generator.randint(2**31 - 1)), generator
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1)), random_state
+    if random_state is None:
+        return None, None
+    try:
+        seed = integer(random_state, "random_state", owner, minimum=0)
+    except (TypeError, ValueError) as error:
+        allowed = "None, an int >= 0, a RandomState or a Generator"
+        raise type(error)(f"random_state of {owner} must be {allowed}. Got {shown(random_state)}.") from None
+    return seed, seed % 2**32  # scikit-learn's seeds have 32 bits

@@ -50,8 +50,7 @@ def save_pipeline(pipeline: Pipeline, path: str | os.PathLike[str]) -> None:
     >>> from rnn_from_scratch import load
     >>> from rnn_from_scratch.estimators import RNNRegressor, SequenceScaler, load_pipeline, save_pipeline
     >>> X, y = np.sin(np.arange(60.0)).reshape(10, 3, 2), np.arange(10.0)
-    >>> model = make_pipeline(SequenceScaler(), RNNRegressor(4, max_iter=1, random_state=0))
-    >>> model = model.set_params(rnnregressor__tol=1e9, rnnregressor__n_iter_no_change=1).fit(X, y)
+    >>> model = make_pipeline(SequenceScaler(), RNNRegressor(4, tol=1.0, random_state=0)).fit(X, y)
     >>> save_pipeline(model, "pipeline.npz")
     >>> bool((load_pipeline("pipeline.npz").predict(X) == model.predict(X)).all())
     True
@@ -64,7 +63,9 @@ def save_pipeline(pipeline: Pipeline, path: str | os.PathLike[str]) -> None:
     steps = [(step_name, step) for step_name, step in pipeline.steps if step is not None and step != "passthrough"]
     *before, (own_name, estimator) = steps
     if not isinstance(estimator, SequenceEstimator):
-        raise TypeError(f"pipeline of save_pipeline must end in one of {', '.join(ESTIMATORS)}. Got {shown(estimator)}.")
+        raise TypeError(
+            f"pipeline of save_pipeline must end in one of {', '.join(ESTIMATORS)}. Got {shown(estimator)}."
+        )
     check_is_fitted(estimator)
     saved_steps = [_saved_step(step_name, step) for step_name, step in before]
     saved = replace(estimator._saved(), before=saved_steps, name=own_name)
@@ -100,7 +101,9 @@ def load_pipeline(path: str | os.PathLike[str], *, random_state: Any = None, eng
     model = read_model(as_path(path, "load_pipeline"))
     with naming(model.path):
         if model.kind not in KINDS:
-            raise FileFormatError(f"it holds a model of the kind {model.kind}, not a pipeline; {model.kind}.load reads it.")
+            raise FileFormatError(
+                f"it holds a model of the kind {model.kind}, not a pipeline; {model.kind}.load reads it."
+            )
     saved = read_estimator(model)
     with naming(model.path):
         if saved.name is None:

@@ -22,6 +22,9 @@ METHODS = ("standard", "minmax", "robust")
 class SequenceTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn says nothing of its types
     """What both transformers do with what comes in."""
 
+    _steps: int | None
+    n_features_in_: int
+
     def _sequences(self, X: Any, lengths: Any, reset: bool = False) -> Sequences:
         if not isinstance(X, (np.ndarray, list, tuple)) and getattr(X, "ndim", 0) == 3:
             X = np.asarray(X)
@@ -44,7 +47,7 @@ class SequenceTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc
             if x.ndim != 2 or x.shape[1] != D or not len(x):
                 raise ValueError(f"X[{n}] must be (T, D={D}), with one step or more. Got {x.shape}.")
         if reset:
-            vars(self).pop("feature_names_in_", None)
+            self.__dict__.pop("feature_names_in_", None)
             self._steps, self.n_features_in_ = None, D
         elif self._steps is not None:
             raise ValueError(f"X must be (N, T={self.n_features_in_}), as it was in fit. Got {shown(X)}.")
@@ -166,7 +169,7 @@ class SequenceScaler(OneToOneFeatureMixin, SequenceTransformer):  # type: ignore
     def _scaling(self) -> Scaling:
         return Scaling(self.center_, self.scale_)
 
-    @available_if(_is_plain)
+    @available_if(_is_plain)  # type: ignore[untyped-decorator]  # as above
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """The names that came in; only for X (N, T), which alone can go out as a table (`set_output`)."""
         found: npt.NDArray[np.object_] = super().get_feature_names_out(input_features)

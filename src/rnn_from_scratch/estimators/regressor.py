@@ -149,38 +149,19 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]  # 
         n_threads: int | None = None,
         dtype: Any = None,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.cell = cell
-        self.loss = loss
-        self.bidirectional = bidirectional
-        self.readout = readout
-        self.activation = activation
-        self.dropout = dropout
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
+        self.hidden_layer_sizes, self.cell, self.loss = hidden_layer_sizes, cell, loss
+        self.bidirectional, self.readout = bidirectional, readout
+        self.activation, self.dropout = activation, dropout
+        self.solver, self.alpha, self.batch_size = solver, alpha, batch_size
+        self.learning_rate, self.learning_rate_init, self.power_t = learning_rate, learning_rate_init, power_t
+        self.max_iter, self.shuffle, self.random_state = max_iter, shuffle, random_state
+        self.tol, self.verbose, self.warm_start = tol, verbose, warm_start
+        self.momentum, self.nesterovs_momentum = momentum, nesterovs_momentum
+        self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.n_iter_no_change = n_iter_no_change
-        self.clip_norm = clip_norm
-        self.tbptt_steps = tbptt_steps
-        self.engine = engine
-        self.n_threads = n_threads
-        self.dtype = dtype
+        self.clip_norm, self.tbptt_steps = clip_norm, tbptt_steps
+        self.engine, self.n_threads, self.dtype = engine, n_threads, dtype
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, lengths: Any = None) -> RNNRegressor:
         """Learn from sequences, anew unless `warm_start`.

@@ -16,7 +16,7 @@ from rnn_from_scratch.estimators.solvers import KINDS, lasting
 from rnn_from_scratch.layers import LAYERS, Elman, Layer
 from rnn_from_scratch.optimizers import Optimizer
 from rnn_from_scratch.specification import READOUTS
-from rnn_from_scratch.training.schedules import Schedule, as_schedule
+from rnn_from_scratch.training.schedules import Schedule
 from rnn_from_scratch.validation import boolean, choice, fraction, integer, non_negative, number, positive, shown
 
 __all__ = ["ACTIVATIONS", "LOSSES", "Settings", "settings_of"]
@@ -24,9 +24,15 @@ __all__ = ["ACTIVATIONS", "LOSSES", "Settings", "settings_of"]
 ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 """scikit-learn's words, and ours."""
 
-LOSSES = {"squared_error": ("mse", 0.5), "absolute_error": ("mae", 1.0), "huber": ("huber", 1.0), "log_loss": ("ce", 1.0)}
+LOSSES = {
+    "squared_error": ("mse", 0.5),
+    "absolute_error": ("mae", 1.0),
+    "huber": ("huber", 1.0),
+    "log_loss": ("ce", 1.0),
+}
 """Ours, and by how much it has to be multiplied to be scikit-learn's, whose squared error is half of the mean of squares."""
 
+RATES = ("constant", "invscaling", "adaptive", "step", "exponential", "cosine", "plateau")
 SEQUENCES_PER_UPDATE = 32
 """What ``batch_size='auto'`` stands for."""
 
@@ -96,12 +102,14 @@ class Settings:
         if self.batch_size is None:
             return min(SEQUENCES_PER_UPDATE, N)
         if self.batch_size > N:
-            message = f"batch_size of {self.owner} must be at most the number of sequences, {N}, and is taken to be that."
+            message = (
+                f"batch_size of {self.owner} must be at most the number of sequences, {N}, and is taken to be that."
+            )
             warnings.warn(f"{message} Got {self.batch_size}.", stacklevel=5)
         return min(self.batch_size, N)
 
     def penalty(self, weight: float, batches: int) -> float:
-        """λ for `Network`: scikit-learn divides by the weight of the samples of a mini-batch, on average ``weight / batches``."""
+        """λ for `Network`: scikit-learn divides α by the weight of a mini-batch, which on average is ``weight / batches``."""
         return 0.0 if self.solver == "adamw" else self.alpha * batches / (weight * self.scale)
 
 
@@ -180,10 +188,9 @@ def _batch_size(batch_size: Any, owner: str) -> int | None:
 
 
 def _learning_rate(learning_rate: Any, owner: str) -> str | Schedule:
-    if isinstance(learning_rate, str):
-        words = ["constant", "invscaling", "adaptive", "step", "exponential", "cosine", "plateau"]
-        return choice(learning_rate, "learning_rate", owner, words)
-    return as_schedule(learning_rate, owner)
+    if isinstance(learning_rate, Schedule):
+        return learning_rate
+    return choice(learning_rate, "learning_rate", owner, RATES)
 
 
 def _verbose(verbose: Any, owner: str) -> bool:

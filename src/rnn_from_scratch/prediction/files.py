@@ -198,8 +198,10 @@ def _steps(words: Any) -> list[SavedStep]:
         features = _of_type(step, "features", int)
         T = None if step["steps"] is None else _of_type(step, "steps", int)
         names = _names(step["feature_names"])
-        if features < 1 or (T is not None and T != features) or (names is not None and len(names) != features):
-            raise FileFormatError(f"its steps must have features that fit each other. Got {features}, {T}, {shown(names)}.")
+        if features < 1 or (T is not None and features != T) or (names is not None and len(names) != features):
+            raise FileFormatError(
+                f"its steps must have features that fit each other. Got {features}, {T}, {shown(names)}."
+            )
         found.append(SavedStep(_of_type(step, "name", str), step["kind"], parameters, transform, features, T, names))
     return found
 

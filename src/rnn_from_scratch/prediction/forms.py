@@ -132,10 +132,14 @@ def rows_of(values: Any, lengths: IndexArray, name: str) -> npt.NDArray[Any]:
     """
     N, T = len(lengths), int(lengths.max())
     items = [np.asarray(item) for item in values] if is_ragged(values, 1) else None
-    if items is None or ([len(item) for item in items] != lengths.tolist() and len({item.shape for item in items}) == 1):
+    if items is None or (
+        [len(item) for item in items] != lengths.tolist() and len({item.shape for item in items}) == 1
+    ):
         array = np.asarray(values if items is None else items)
         if array.ndim < 2 or array.shape[0] != N or array.shape[1] < T:
-            raise ValueError(f"{name} must have something for each of the N={N} sequences and T={T} steps. Got {array.shape}.")
+            raise ValueError(
+                f"{name} must have something for each of the N={N} sequences and T={T} steps. Got {array.shape}."
+            )
         real: npt.NDArray[Any] = array[np.arange(array.shape[1]) < lengths[:, None]]
         return real
     came = [item.shape[:1] for item in items]

@@ -97,8 +97,8 @@ def classes_to_words(classes: Labels, owner: str) -> dict[str, Any]:
 def classes_from_words(words: Any) -> Labels:
     """The classes that a file says, checked.
 
-    >>> classes_from_words({"dtype": "object", "labels": ["a", 1, True]})
-    array(['a', 1, True], dtype=object)
+    >>> classes_from_words({"dtype": "object", "labels": ["a", 1, 2.5]})
+    array(['a', 1, 2.5], dtype=object)
     """
     if not isinstance(words, dict) or words.keys() != {"dtype", "labels"}:
         raise FileFormatError(f"its classes must have 'dtype' and 'labels'. Got {shown(words)}.")

@@ -35,8 +35,7 @@ class Predictor:
 
     Examples
     --------
-    >>> from rnn_from_scratch import GRU, Network
-    >>> from rnn_from_scratch.prediction.predictor import Predictor
+    >>> from rnn_from_scratch import GRU, Network, Predictor
     >>> network = Network(2, [GRU(4)], 1, readout="last", random_state=0)
     >>> Predictor(network, single=True).predict([np.ones((3, 2)), np.ones((5, 2))]).shape
     (2,)

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
 from rnn_from_scratch.file_format import FileFormatError
-from rnn_from_scratch.prediction.forms import Sequences, as_sequences
+from rnn_from_scratch.prediction.forms import Sequences
 from rnn_from_scratch.validation import numeric_array, shown
 
 __all__ = ["SIDES", "Padding", "Scaling", "Step", "step_from_words"]
@@ -23,6 +23,7 @@ MAX_STEPS = 1 << 32
 class Scaling:
     """Every feature less its center, divided by its scale.
 
+    >>> from rnn_from_scratch.prediction.forms import as_sequences
     >>> Scaling(np.array([1.0]), np.array([2.0]))(as_sequences([[1.0, 5.0]]))
     array([[0., 2.]])
     """
@@ -94,6 +95,7 @@ class Padding:
 
     Examples
     --------
+    >>> from rnn_from_scratch.prediction.forms import as_sequences
     >>> Padding(2, 0.0, "before", True, False)(as_sequences([[[5.0]], [[6.0], [7.0], [8.0]]]))
     array([[[0., 0.],
             [5., 1.]],
