@@ -327,10 +327,10 @@ def _labels(y: Any, name: str) -> npt.NDArray[Any]:
 def _class_weights(
     class_weight: Any, classes: npt.NDArray[Any], numbers: IndexArray, owner: str
 ) -> npt.NDArray[np.float64] | None:
-    """(K,): the weight of each class."""
+    """The weight of each class."""
     if class_weight is None:
         return None
-    K = len(classes)
+    K = max(2, len(classes))  # a single one has another beside it that never comes
     if isinstance(class_weight, str):
         choice(class_weight, "class_weight", owner, ["balanced"])
         counts = np.bincount(numbers, minlength=K)
