@@ -72,7 +72,7 @@ def workload_b(cell: str, engine: str, rounds: int) -> None:
         ("fit, an epoch", (estimator, network)),
         ("predict", (lambda: ours.predict(X), lambda: behind.predict(X))),
     ):
-        mine, its, ratio = in_turn(*pair, rounds if name == "predict" else max(3, rounds // 4))
+        mine, its, ratio = in_turn(*pair, rounds if name == "predict" else max(3, rounds // 2))
         share = EPOCHS if "epoch" in name else 1
         print(f"B, {cell:5} {name:14} {mine / share * 1e3:8.3f} ms  network {its / share * 1e3:8.3f} ms  {ratio:.3f}")
 

@@ -13,6 +13,7 @@ from rnn_from_scratch.training.schedules import ConstantRate, Rates, ScheduleSta
 
 __all__ = ["AdaptiveRate", "Convergence", "InverseScaling", "Progress"]
 
+MANY = 1 << 30
 SMALLEST_RATE = 1e-6
 """Below it an adaptive rate is not divided any more."""
 
@@ -73,11 +74,24 @@ class Convergence:
     score: Callable[[], float] | None = None
     keep: Callable[[], None] | None = None
     converged: bool = False
+    seen: int = 0
+
+    @property
+    def epochs_left(self) -> int:
+        """How many epochs can pass until training might have to stop, or its rate to come down."""
+        if self.score is not None:
+            return 1
+        return int(min(max(self.patience - self.progress.waited + 1, 1), MANY))
 
     def __call__(self, epoch: int, history: History) -> bool:
         """Whether training is over."""
+        for loss in history.loss[self.seen :]:
+            self._observe(self.scale * loss)
+        self.seen = len(history.loss)
+        return self.converged
+
+    def _observe(self, loss: float) -> None:
         progress = self.progress
-        loss = self.scale * history.loss[-1]
         progress.loss_curve.append(loss)
         if self.score is None:
             worse = loss > progress.best_loss - self.tol
@@ -97,7 +111,6 @@ class Convergence:
             else:
                 progress.rate_scale /= 5
                 progress.waited = 0
-        return self.converged
 
 
 class AdaptiveRate(ConstantRate):
