@@ -293,7 +293,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[misc]  
         """The classes that there are, or that there have been so far."""
         given = None if classes is None else find_classes(_labels(classes, "classes"), "classes")
         if goes_on:
-            known = self.classes_
+            known: npt.NDArray[Any] = self.classes_
             words, found = shown(known.tolist()), find_classes(rows)
             if given is not None and given.tolist() != known.tolist():
                 raise ValueError(
@@ -310,7 +310,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[misc]  
 
 def _labels(y: Any, name: str) -> npt.NDArray[Any]:
     """(M,): labels of any kind; scikit-learn says what is wrong with those that cannot be."""
-    array = y if isinstance(y, np.ndarray) else np.asarray(y)
+    array: npt.NDArray[Any] = y if isinstance(y, np.ndarray) else np.asarray(y)
     if array.dtype == object and array.ndim == 1 and not all(isinstance(label, str) for label in array.tolist()):
         return array
     array = check_array(y, ensure_2d=False, dtype=None, input_name=name)

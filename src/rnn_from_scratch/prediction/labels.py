@@ -132,7 +132,18 @@ def _plain(dtype: Any, labels: list[Any]) -> Labels:
     kind = KINDS.get(dtype) if isinstance(dtype, str) else None
     if kind is None or not all(type(label) is kind for label in labels):
         raise FileFormatError(f"its labels must be of the dtype {shown(dtype)}. Got {shown(labels)}.")
-    try:
-        return np.array(labels, dtype)
-    except (OverflowError, ValueError):
-        raise FileFormatError(f"its labels must fit the dtype {dtype!r}. Got {shown(labels)}.") from None
+    if kind is str:
+        return np.array(labels)
+    with np.errstate(over="ignore"):  # a number that does not fit is found by its not coming back
+        array: Labels = np.array(labels, object).astype(dtype) if _may_fit(labels, dtype) else np.zeros(0)
+    if array.tolist() != labels:
+        raise FileFormatError(f"its labels must fit the dtype {dtype!r}. Got {shown(labels)}.")
+    return array
+
+
+def _may_fit(labels: list[Any], dtype: str) -> bool:
+    """Whether ints are in the range of a dtype of ints, outside of which NumPy's versions differ."""
+    if np.dtype(dtype).kind not in "iu":
+        return True
+    limits = np.iinfo(dtype)
+    return all(limits.min <= label <= limits.max for label in labels)
