@@ -331,6 +331,63 @@ def test_several_numbers_for_each_sequence() -> None:
     assert column.predict(X).shape == (N,)
 
 
+class Frame:
+    """Something with three dimensions that becomes an array, as xarray's and PyTorch's things do."""
+
+    ndim = 3
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return X if dtype is None else X.astype(dtype)
+
+
+def test_things_that_become_arrays() -> None:
+    model = RNNRegressor(**SMALL).fit(Frame(), Y)
+    assert np.array_equal(model.predict(Frame()), RNNRegressor(**SMALL).fit(X, Y).predict(X))
+    scaled = SequenceScaler().fit(Frame())
+    assert np.array_equal(scaled.transform(Frame()), scaled.transform(X))
+    assert np.array_equal(RNNRegressor(**SMALL).fit(X.tolist(), Y.tolist()).predict(X), model.predict(X))
+
+
+def test_what_does_not_fit_is_named() -> None:
+    every = RNNRegressor(readout="every", **SMALL)
+    y = np.zeros((N, T))
+    for wrong in (
+        np.zeros((N, T + 1)),
+        np.zeros((N, T - 1)),
+        np.zeros(N),
+        np.zeros((N - 1, T)),
+        list(y[1:]),
+        [*y, y[0]],
+    ):
+        with pytest.raises(ValueError, match="y"):
+            every.fit(X, wrong)
+        with pytest.raises(ValueError, match="y"):
+            every.fit(X, y).score(X, wrong)
+    with pytest.raises(ValueError, match="sample_weight"):
+        every.fit(X, y, np.ones((N, T + 1)))
+    last = RNNRegressor(**SMALL)
+    for lengths in ([3] * (N - 1), [0] * N, [T + 1] * N, [2.5] * N):
+        for call in (last.fit, RNNRegressor(early_stopping=True, **SMALL).fit, last.fit(X, Y).score):
+            with pytest.raises(ValueError, match="lengths"):
+                call(X, Y, lengths=lengths)
+    with pytest.raises(ValueError, match="lengths must be None when X is a list"):
+        last.fit(RAGGED, Y, lengths=LENGTHS)
+    with pytest.raises(ValueError, match="entries, as X"):
+        RNNRegressor(early_stopping=True, **SMALL).fit(X, Y[1:])
+    with pytest.raises(ValueError, match="y must be"):
+        RNNClassifier(**SMALL).fit(X, LABELS).score(X, as_objects(LABELS[1:]))
+    with pytest.raises(ValueError, match="NaN"):
+        last.fit(X, np.where(Y > 0, np.nan, Y))
+
+
+def test_sequences_without_weight_are_as_if_not_there() -> None:
+    weights = np.where(np.arange(N) % 3 == 0, 0.0, 1.0)
+    words: dict[str, Any] = {**SMALL, "batch_size": 5, "shuffle": False, "alpha": 2.0}
+    weighed = RNNRegressor(**words).fit(X, Y, weights)
+    without = RNNRegressor(**words).fit(X[weights > 0], Y[weights > 0])
+    assert np.allclose(weighed.predict(X), without.predict(X), rtol=1e-10)
+
+
 # --- Labels ---
 
 
@@ -432,6 +489,12 @@ def test_early_stopping_keeps_the_best_weights() -> None:
     labels = np.where(noise > 0, "yes", "no")
     classifier = RNNClassifier(8, random_state=1, max_iter=5, **words).fit(list(x), labels, sample_weight=noise**2)
     assert 0 <= classifier.best_validation_score_ <= 1
+    rare = RNNClassifier(8, random_state=1, max_iter=2, **words).fit(x, [*labels[:-1], "rare"])  # nothing to stratify
+    assert len(rare.validation_scores_) == 2
+    generator = np.random.default_rng(1)
+    assert RNNRegressor(8, random_state=generator, max_iter=2, **words).fit(x, noise).n_iter_ == 2
+    padded = RNNRegressor(8, random_state=1, max_iter=2, **words).fit(x, noise, lengths=[3, 5] * 30)
+    assert len(padded.validation_scores_) == 2
     tagger = RNNClassifier(8, readout="every", random_state=1, max_iter=3, **words)
     tagger.fit(list(x), [np.where(row[:, 0] > 0, "yes", "no") for row in x])
     assert len(tagger.validation_scores_) == 3

@@ -122,7 +122,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn sa
                 lengths=part.given_lengths,
                 sample_weight=part.weights,
                 class_weight=targets.class_weights,
-                l2=settings.penalty(part.total_weight(targets), -(-N // batch)),
+                l2=settings.penalty(*part.load(targets), batch),
             )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
@@ -181,23 +181,23 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn sa
     def _score_of(self, predictor: Predictor, part: Part) -> float:
         """The score of a validation set."""
         predicted = predictor.predict(part.X, part.given_lengths)
-        return self._score_rows(part.truth, predicted, part.weights, part.lengths)
+        return self._score_rows(part.truth, predicted, part.weights, part.lengths, part.steps)
 
     def _score(self, X: Any, y: Any, sample_weight: Any, lengths: Any) -> float:
         predictor = self._fitted()
         sequences = self._sequences(X, lengths)
-        return self._score_rows(y, predictor.said(sequences), sample_weight, sequences.lengths)
+        return self._score_rows(y, predictor.said(sequences), sample_weight, sequences.lengths, sequences.steps)
 
-    def _score_rows(self, y: Any, predicted: Any, sample_weight: Any, lengths: IndexArray) -> float:
+    def _score_rows(self, y: Any, predicted: Any, sample_weight: Any, lengths: IndexArray, steps: int) -> float:
         """The measure over all sequences, or over all real steps."""
         if self.readout != "every":
             return self._measure(y, predicted, sample_weight)
-        rows, said = rows_of(y, lengths, "y"), rows_of(predicted, lengths, "predictions")
+        rows, said = rows_of(y, lengths, "y", steps), rows_of(predicted, lengths, "predictions", steps)
         if sample_weight is not None:
             if not is_ragged(sample_weight, 1) and np.ndim(sample_weight) == 1:
                 sample_weight = np.repeat(numeric_array(sample_weight, "sample_weight"), lengths)
             else:
-                sample_weight = rows_of(sample_weight, lengths, "sample_weight")
+                sample_weight = rows_of(sample_weight, lengths, "sample_weight", steps)
         return self._measure(rows, said, sample_weight)
 
     def _measure(self, y: Any, predicted: Any, sample_weight: Any) -> float:
@@ -273,7 +273,8 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn sa
             return None
         if settings.readout == "every" and (is_ragged(sample_weight, 1) or np.ndim(sample_weight) == 2):
             lengths = sequences.lengths
-            return np.split(rows_of(sample_weight, lengths, "sample_weight"), np.cumsum(lengths)[:-1])
+            rows = rows_of(sample_weight, lengths, "sample_weight", sequences.steps)
+            return np.split(rows, np.cumsum(lengths)[:-1])
         return numeric_array(sample_weight, "sample_weight")
 
     # --- What comes out ---

@@ -272,7 +272,7 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[misc]  
         self, y: Any, sequences: Sequences, classes: Any, goes_on: bool, incremental: bool, owner: str
     ) -> Targets:
         every = self.readout == "every"
-        rows = _labels(rows_of(y, sequences.lengths, "y") if every else y, "y")
+        rows = _labels(rows_of(y, sequences.lengths, "y", sequences.steps) if every else y, "y")
         known = self._classes(rows, classes, goes_on, incremental, owner)
         numbers = numbers_of(rows, known, owner)
         weights = _class_weights(self.class_weight, known, numbers, type(self).__name__)

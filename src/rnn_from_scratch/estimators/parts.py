@@ -59,11 +59,16 @@ class Part:
     weights: Any
     numbers: IndexArray | None
 
-    def total_weight(self, targets: Targets) -> float:
-        """The weight of all sequences; that of a sequence with an output for every step is the mean over its steps."""
+    @property
+    def steps(self) -> int:
+        """T of the arrays (N, T, …) that belong to X."""
+        return int(self.lengths.max()) if isinstance(self.X, list) else int(self.X.shape[1])
+
+    def load(self, targets: Targets) -> tuple[float, int]:
+        """The weight of all sequences, that of one with outputs for its steps being their mean; and how many have any."""
         N = len(self.lengths)
         if self.weights is None and targets.class_weights is None:
-            return float(N)
+            return float(N), N
         per_step = isinstance(self.y, list)
         lengths = self.lengths if per_step else np.ones(N, np.int64)
         weights = np.ones(int(lengths.sum()))
@@ -73,8 +78,9 @@ class Part:
             weights = np.repeat(self.weights, lengths).astype(np.float64)
         if targets.class_weights is not None and self.numbers is not None:
             weights = weights * targets.class_weights[self.numbers]
-        total = float((np.add.reduceat(weights, np.cumsum(lengths) - lengths) / lengths).sum())
-        return total if total > 0 else float(N)  # which the network refuses too
+        of_sequences = np.add.reduceat(weights, np.cumsum(lengths) - lengths) / lengths
+        total, heavy = float(of_sequences.sum()), int(np.count_nonzero(of_sequences))
+        return (total, heavy) if total > 0 else (float(N), N)  # which the network refuses
 
 
 def parts_of(
@@ -114,12 +120,11 @@ def _chosen(whole: Part, index: IndexArray) -> Part:
         numbers = (
             np.concatenate(take(np.split(numbers, firsts), index)) if isinstance(whole.y, list) else numbers[index]
         )
-    given = None if whole.given_lengths is None else np.asarray(whole.given_lengths)
     return Part(
         take(whole.X, index),
         take(whole.y, index),
         take(whole.truth, index),
-        take(given, index),
+        take(whole.given_lengths, index),
         whole.lengths[index],
         take(whole.weights, index),
         numbers,

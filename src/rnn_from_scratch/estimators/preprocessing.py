@@ -136,7 +136,7 @@ class SequenceScaler(OneToOneFeatureMixin, SequenceTransformer):  # type: ignore
         if not 0 <= first < last <= 100:
             raise ValueError(f"quantile_range of {owner} must lie in [0, 100]. Got {shown(self.quantile_range)}.")
         sequences = self._sequences(X, lengths, reset=True)
-        rows = rows_of(sequences.X, sequences.lengths, "X").astype(np.float64)  # (M, D)
+        rows = rows_of(sequences.X, sequences.lengths, "X", sequences.steps).astype(np.float64)  # (M, D)
         require_finite(rows, "X")
         if method == "standard":
             center, scale = rows.mean(axis=0), rows.std(axis=0)

@@ -218,7 +218,7 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]  # 
         self, y: Any, sequences: Sequences, classes: Any, goes_on: bool, incremental: bool, owner: str
     ) -> Targets:
         if self.readout == "every":
-            rows = numeric_array(rows_of(y, sequences.lengths, "y"), "y")
+            rows = numeric_array(rows_of(y, sequences.lengths, "y", sequences.steps), "y")
             y = np.split(rows, np.cumsum(sequences.lengths)[:-1])
         else:
             y = rows = check_array(y, ensure_2d=False, input_name="y", estimator=self, dtype="numeric")

@@ -108,8 +108,9 @@ class Settings:
             warnings.warn(f"{message} Got {self.batch_size}.", stacklevel=5)
         return min(self.batch_size, N)
 
-    def penalty(self, weight: float, batches: int) -> float:
-        """λ for `Network`: scikit-learn divides α by the weight of a mini-batch, which on average is ``weight / batches``."""
+    def penalty(self, weight: float, sequences: int, batch: int) -> float:
+        """λ for `Network`: scikit-learn divides α by the weight of a mini-batch; here it is that of an average one."""
+        batches = -(-sequences // batch)
         return 0.0 if self.solver == "adamw" else self.alpha * batches / (weight * self.scale)
 
 

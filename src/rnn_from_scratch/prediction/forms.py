@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import IndexArray
-from rnn_from_scratch.validation import numeric_array
+from rnn_from_scratch.sequences import as_lengths
+from rnn_from_scratch.validation import numeric_array, shown
 
 __all__ = ["Sequences", "as_objects", "as_sequences", "cut", "is_ragged", "rows_of", "take"]
 
@@ -59,13 +60,13 @@ class Sequences:
     X : ndarray (N, T, D), or list of N arrays (T_i, D)
     univariate : bool
         Whether they came as (N, T).
-    given_lengths : ndarray (N,) of int or None
-        As the user gave them.
+    given_lengths : ndarray (N,) of int64 or None
+        Where an array came with lengths.
     """
 
     X: Any
     univariate: bool
-    given_lengths: Any
+    given_lengths: IndexArray | None
 
     @property
     def ragged(self) -> bool:
@@ -76,10 +77,15 @@ class Sequences:
     def lengths(self) -> IndexArray:
         """(N,): the real steps of each sequence."""
         if self.given_lengths is not None:
-            return np.asarray(self.given_lengths, np.int64)
+            return self.given_lengths
         if isinstance(self.X, list):
             return np.array([len(x) for x in self.X], np.int64)
         return np.full(len(self.X), self.X.shape[1], np.int64)
+
+    @property
+    def steps(self) -> int:
+        """T of the arrays (N, T, …) that belong to them."""
+        return int(self.lengths.max()) if isinstance(self.X, list) else int(self.X.shape[1])
 
 
 def as_sequences(X: object, lengths: object = None) -> Sequences:
@@ -88,14 +94,15 @@ def as_sequences(X: object, lengths: object = None) -> Sequences:
     >>> as_sequences([[1.0, 2.0], [3.0, 4.0]]).X.shape, as_sequences([[[1.0]], [[2.0], [3.0]]]).lengths
     ((2, 2, 1), array([1, 2]))
     """
-    if type(X) is np.ndarray and X.ndim == 3:
-        return Sequences(X, False, lengths)
     if is_ragged(X):
-        return Sequences(list(X), False, lengths)  # type: ignore[call-overload]  # it is iterable
-    values = numeric_array(X, "X")
-    if values.ndim == 2:
-        return Sequences(values[:, :, None], True, lengths)
-    return Sequences(values, False, lengths)
+        if lengths is not None:
+            raise ValueError(f"lengths must be None when X is a list of sequences. Got {shown(lengths)}.")
+        return Sequences(list(X), False, None)  # type: ignore[call-overload]  # it is iterable
+    values = X if type(X) is np.ndarray and X.dtype.kind == "f" else numeric_array(X, "X")
+    univariate = values.ndim == 2
+    if lengths is not None and values.ndim in (2, 3):
+        lengths = as_lengths(lengths, *values.shape[:2])
+    return Sequences(values[:, :, None] if univariate else values, univariate, lengths)  # type: ignore[arg-type]  # checked
 
 
 def cut(values: npt.NDArray[Any], lengths: Sequence[int] | IndexArray) -> npt.NDArray[np.object_]:
@@ -114,7 +121,7 @@ def take(values: Any, index: IndexArray) -> Any:
     return [values[n] for n in index]
 
 
-def rows_of(values: Any, lengths: IndexArray, name: str) -> npt.NDArray[Any]:
+def rows_of(values: Any, lengths: IndexArray, name: str, steps: int) -> npt.NDArray[Any]:
     """(M, …): what is said of every real step, sequence after sequence.
 
     Parameters
@@ -124,19 +131,21 @@ def rows_of(values: Any, lengths: IndexArray, name: str) -> npt.NDArray[Any]:
     lengths : ndarray (N,) of int
     name : str
         For the messages.
+    steps : int
+        T.
 
     Examples
     --------
-    >>> rows_of([[1, 2, 0], [3, 0, 0]], np.array([2, 1]), "y"), rows_of([["a"], ["b", "c"]], np.array([1, 2]), "y")
+    >>> rows_of([[1, 2, 0], [3, 0, 0]], np.array([2, 1]), "y", 3), rows_of([["a"], ["b", "c"]], np.array([1, 2]), "y", 2)
     (array([1, 2, 3]), array(['a', 'b', 'c'], dtype='<U1'))
     """
-    N, T = len(lengths), int(lengths.max())
+    N, T = len(lengths), steps
     items = [np.asarray(item) for item in values] if is_ragged(values, 1) else None
     if items is None or (
         [len(item) for item in items] != lengths.tolist() and len({item.shape for item in items}) == 1
     ):
         array = np.asarray(values if items is None else items)
-        if array.ndim < 2 or array.shape[0] != N or array.shape[1] < T:
+        if array.ndim < 2 or array.shape[:2] != (N, T):
             raise ValueError(
                 f"{name} must have something for each of the N={N} sequences and T={T} steps. Got {array.shape}."
             )
@@ -146,8 +155,8 @@ def rows_of(values: Any, lengths: IndexArray, name: str) -> npt.NDArray[Any]:
     if came != [(length,) for length in lengths.tolist()]:
         wrong = next((n for n, length in enumerate(lengths.tolist()) if n >= len(came) or came[n] != (length,)), N)
         shape = items[wrong].shape if wrong < len(items) else "nothing"
-        steps = f"{lengths[wrong]} steps, as X[{wrong}]" if wrong < N else f"no item, since X has N={N}"
-        raise ValueError(f"{name}[{wrong}] must have {steps}. Got {shape}.")
+        allowed = f"{lengths[wrong]} steps, as X[{wrong}]" if wrong < N else f"no item, since X has N={N}"
+        raise ValueError(f"{name}[{wrong}] must have {allowed}. Got {shape}.")
     if len({item.dtype.kind for item in items}) > 1 and not all(item.dtype.kind in "buif" for item in items):
         items = [item.astype(object) for item in items]  # numbers would become words beside words
     return np.concatenate(items)
