@@ -308,3 +308,17 @@ def test_a_regressor_with_classes_is_refused(tmp_path: Path) -> None:
     own(path, lambda w: w.update(classes=None, parameters={"shell": "sh"}))
     with pytest.raises(FileFormatError, match="those of RNNRegressor"):
         RNNRegressor.load(path)
+
+
+def test_golden_files_become_estimators_again() -> None:
+    golden = Path(__file__).parent / "golden"
+    model = load_pipeline(golden / "tagger_in_pipeline.npz")
+    x = np.sin(np.arange(24.0)).reshape(2, 4, 3)
+    bare = load(golden / "tagger_in_pipeline.npz")
+    same(model.predict_proba(x), bare.predict_proba(x))
+    assert [name for name, _ in model.steps] == ["scale", "pad", "tagger"]
+    assert model["tagger"].class_weight == {"x": 2.0, 3: 0.5}
+    assert model["scale"].method == "robust"
+    regressor = RNNRegressor.load(golden / "regressor_alone.npz")
+    assert (regressor.hidden_layer_sizes, regressor.n_features_in_, regressor.n_iter_) == ((4,), 4, 3)
+    assert regressor.feature_names_in_.tolist() == ["a", "b", "c", "d"]
