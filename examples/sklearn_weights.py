@@ -61,7 +61,7 @@ def main(quick=False):
             for word, w in weights.items()
         }
     figures["GRU, defaults"] = {word: [] for word in weights}
-    words = {"hidden_layer_sizes": 8, "learning_rate_init": 0.01} if quick else {}
+    words = {"hidden_layer_sizes": 8, "learning_rate_init": 0.01, "max_iter": 40} if quick else {}
     for word, w in weights.items():
         for seed in range(1 if quick else 5):
             model = make_pipeline(SequenceScaler(), RNNRegressor(random_state=seed, **words))

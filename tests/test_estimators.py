@@ -43,7 +43,7 @@ SMALL: dict[str, Any] = {"hidden_layer_sizes": 5, "max_iter": 3, "random_state":
 
 @pytest.mark.parametrize("estimator", [RNNRegressor, RNNClassifier])
 def test_check_estimator_passes_and_really_ran(estimator: type) -> None:
-    small = estimator(10, max_iter=50, learning_rate_init=0.02, n_iter_no_change=5)
+    small = estimator(8, max_iter=30, learning_rate_init=0.02, n_iter_no_change=5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of scikit-learn's checks, about what they pass
         with np.errstate(all="warn"):
