@@ -40,16 +40,17 @@ FLOORS: list[set[str]] = [
     {"network_base"},
     {"network_training"},
     {"network"},
-    {"gradient_check", "scratch_functions"},
+    {"gradient_check", "scratch_functions", "prediction"},
     {"explain"},
-    {"scratch", "forecasting"},
+    {"scratch", "forecasting", "estimators"},
     {"persistence"},
     {"cli"},
     {"__init__", "__main__"},
 ]
 
-# Optional packages, each only inside its leaf, and there inside a function so that the leaf itself can be imported.
-OPTIONAL = {"explain": {"matplotlib"}, "training": {"pandas", "tqdm"}}
+# Optional packages, each only inside its leaf, and there inside a function so that the leaf itself can be imported; the files
+# of estimators are imported by the folder's lazy `__getattr__`.
+OPTIONAL = {"explain": {"matplotlib"}, "training": {"pandas", "tqdm"}, "estimators": {"sklearn"}}
 RUNTIME = {"numpy"}
 
 # Inside folders: files in the order in which they may import each other.
@@ -60,6 +61,15 @@ INSIDE: dict[str, list[set[str]]] = {
         {"losses"},
     ],
     "engines": [{"base", "processors"}, {"rows"}, {"numpy_engine", "native_engine"}, {"select"}],
+    "prediction": [{"forms"}, {"labels", "steps"}, {"predictor"}, {"files"}],
+    "estimators": [
+        {"solvers", "convergence", "preprocessing"},
+        {"settings"},
+        {"parts"},
+        {"base"},
+        {"regressor", "classifier"},
+        {"pipelines"},
+    ],
     "training": [
         {"history", "schedules", "checkpoint"},
         {"stopping", "epochs", "evaluation", "progress"},

@@ -23,7 +23,14 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(rnn_from_scratch.__path__, "rnn_from_scratch.")
     if not module.name.endswith(("_native", "__main__"))
 )
+# Only with the extra `sklearn`
+NEEDS_SKLEARN = ("rnn_from_scratch.estimators", "estimators.md")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def skip_without_sklearn(name: str) -> None:
+    if name.startswith(NEEDS_SKLEARN):
+        pytest.importorskip("sklearn", reason="the estimators need the extra `sklearn`")
 
 
 def blocks(document: Path, *languages: str) -> list[str]:
@@ -32,6 +39,7 @@ def blocks(document: Path, *languages: str) -> list[str]:
 
 @pytest.mark.parametrize("name", ["rnn_from_scratch", *MODULES])
 def test_doctests(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    skip_without_sklearn(name)
     monkeypatch.chdir(tmp_path)
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     result = doctest.testmod(importlib.import_module(name), optionflags=flags)
@@ -57,6 +65,7 @@ def test_there_are_doctests_for_everything_public() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
 def test_python_blocks_run(document: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    skip_without_sklearn(document.name)
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "document"}
     for code in blocks(document, "python"):

@@ -27,8 +27,9 @@ DOCUMENTED = {
     "multiple_outputs": ((30, 4, 3), 0.05),
 }
 
-# The examples on real tasks, which tests/test_tasks.py runs.
+# The examples on real tasks, which tests/test_tasks.py and tests/test_estimators_examples.py run.
 TASKS = ["adding_problem", "character_model", "co2_cells", "japanese_vowels"]
+TASKS += ["sklearn_grid_search", "sklearn_tagging", "sklearn_vowels", "sklearn_weights"]
 
 # The network, and the rate and epochs of its training. The rate of the classification is that of the original's summed
 # gradient, 0.01, turned into the one of a mean over 50 steps.

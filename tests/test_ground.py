@@ -10,9 +10,10 @@ import pytest
 from properties import given, st
 from support import EXACT, assert_close
 
-from rnn_from_scratch import validation
+from rnn_from_scratch import GRU, NetworkSpecification, validation
 from rnn_from_scratch.clipping import GlobalNorm, NoClipping, TensorNorm, as_clipping, norm
 from rnn_from_scratch.optimizers import SGD, Adam, AdamW, RMSprop, as_optimizer
+from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch, as_batch, as_targets
 
 FLOAT64 = np.dtype(np.float64)
@@ -162,3 +163,18 @@ def test_generators_are_made_or_passed_on() -> None:
 def test_long_values_are_cut_in_messages() -> None:
     assert len(validation.shown("x" * 1000)) == 59
     assert validation.shown("line\nline") == r"'line\nline'"
+
+
+def test_parameters_come_out_of_pickles_writable_and_aligned() -> None:
+    parameters = Parameters(NetworkSpecification(3, [GRU(5)], 2), np.dtype(np.float64))
+    parameters.vector[:] = np.random.default_rng(0).normal(size=len(parameters.vector))
+    state = parameters.__getstate__()
+    locked = parameters.vector.copy()
+    locked.flags.writeable = False  # as a memory map that joblib shares among processes
+    found = Parameters.__new__(Parameters)
+    found.__setstate__({**state, "vector": locked})
+    found.vector[0] += 1
+    assert found.vector[0] == locked[0] + 1
+    assert np.array_equal(found.vector[1:], locked[1:])
+    assert found.vector.ctypes.data % 64 == 0
+    assert np.array_equal(found.views["readout.b_y"], locked[-2:])

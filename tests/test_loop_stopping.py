@@ -270,3 +270,32 @@ def test_the_seed_alone_decides_order_and_masks(engine: str) -> None:
                 W[...] = start[name]
         ends.append(net.fit(X, y, 2, batch_size=3).loss)
     assert ends[0] != ends[1]
+
+
+class Patient:
+    """A callback that wants to hear of every third epoch."""
+
+    def __init__(self) -> None:
+        self.epochs: list[int] = []
+
+    @property
+    def epochs_left(self) -> int:
+        return 3 - (self.epochs[-1] % 3 if self.epochs else 0)
+
+    def __call__(self, epoch: int, history: Any) -> None:
+        self.epochs.append(epoch)
+
+
+def test_patient_callbacks_are_called_when_they_have_to_be(engine: str) -> None:
+    X, y = problem()
+    alone, watched, both = network(engine), network(engine), network(engine)
+    history = alone.fit(X, y, 20, batch_size=4)
+    patient = Patient()
+    assert watched.fit(X, y, 20, batch_size=4, callbacks=patient).loss == history.loss
+    assert [epoch for epoch in patient.epochs if epoch % 3 == 0] == [3, 6, 9, 12, 15, 18]
+    assert patient.epochs[-1] == 20
+    heard = []
+    both.fit(X, y, 5, batch_size=4, callbacks=[Patient(), lambda epoch, history: heard.append(epoch)])
+    assert heard == [1, 2, 3, 4, 5]
+    for name, values in alone.parameters.items():
+        assert np.array_equal(values, watched.parameters[name])

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from file_helpers import members_of, random_network, rewrite, vector_of
-from golden.make_golden import CHECKPOINT, HERE, NETWORKS, SCRATCH, inputs, made_network
+from golden.make_golden import CHECKPOINT, ESTIMATORS, HERE, NETWORKS, SCRATCH, inputs, made_network, univariate
 from properties import given, settings
 from support import ARCHITECTURES, Case, assert_close, assert_same_bits, cases, tolerance
 
 import rnn_from_scratch
-from rnn_from_scratch import GRU, Elman, FileFormatError, Network, RNNScratch, load
+from rnn_from_scratch import GRU, Elman, FileFormatError, Network, Predictor, RNNScratch, load
 from rnn_from_scratch.generator_state import generator_words
 from rnn_from_scratch.training.checkpoint import Checkpoint
 
@@ -304,6 +304,22 @@ def test_golden_scratch_models_say_what_they_always_said(name: str, engine: str)
     assert_close(np.ravel(model.predict(inputs(False)[0])), np.array(EXPECTED[name]), 1e-12, name)
 
 
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+def test_golden_estimators_say_what_they_always_said(name: str, engine: str) -> None:
+    model = load(HERE / f"{name}.npz", engine=engine)
+    assert isinstance(model, Predictor)
+    if model.classes_ is None:
+        assert model.steps == 4
+        outputs = model.predict(univariate())
+    else:
+        assert model.classes_.tolist() == ["x", 3, 2.5]
+        outputs = model.predict_proba(inputs(False))
+        assert outputs.shape == (2, 5, 3)
+        best = model.classes_[outputs.argmax(axis=-1)]
+        assert model.predict(inputs(False)).tolist() == best.tolist()
+    assert_close(outputs.ravel(), np.array(EXPECTED[name]), 1e-12, name)
+
+
 def test_the_golden_checkpoint_holds_what_it_always_held() -> None:
     network = load(HERE / "gru_after_learned.npz")
     assert isinstance(network, Network)
@@ -323,6 +339,6 @@ def test_the_golden_checkpoint_holds_what_it_always_held() -> None:
 
 def test_there_is_a_golden_file_for_every_kind_of_thing() -> None:
     files = {path.stem for path in HERE.glob("*.npz")}
-    assert files == {*NETWORKS, *SCRATCH, CHECKPOINT}
+    assert files == {*NETWORKS, *SCRATCH, *ESTIMATORS, CHECKPOINT}
     assert set(EXPECTED) == files - {CHECKPOINT}
     assert rnn_from_scratch.load is load

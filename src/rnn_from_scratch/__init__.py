@@ -17,6 +17,7 @@ from rnn_from_scratch.layers import GRU, LSTM, Elman
 from rnn_from_scratch.network import Network
 from rnn_from_scratch.optimizers import SGD, Adam, AdamW, RMSprop
 from rnn_from_scratch.persistence import load
+from rnn_from_scratch.prediction.predictor import Predictor
 from rnn_from_scratch.scratch import RNNScratch
 from rnn_from_scratch.specification import NetworkSpecification
 from rnn_from_scratch.stream import Stream
@@ -48,6 +49,7 @@ __all__ = [
     "NetworkSpecification",
     "NoClipping",
     "NonFiniteError",
+    "Predictor",
     "RMSprop",
     "RNNScratch",
     "ReduceOnPlateau",

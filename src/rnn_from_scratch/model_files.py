@@ -24,7 +24,7 @@ from rnn_from_scratch.validation import require_finite, shown
 __all__ = ["FLOATS", "Model", "read_model", "require_format", "specification_from", "write_model"]
 
 FORMAT, VERSION = "rnn-from-scratch model", 1
-KINDS = ("Network", "RNNScratch")
+KINDS = ("Network", "RNNScratch", "RNNRegressor", "RNNClassifier")
 FIELDS = {"format", "version", "written_by", "kind", "specification", "tensors", "own_words"}
 VECTOR = "parameters"
 
@@ -51,7 +51,7 @@ def write_model(
     Parameters
     ----------
     path : str
-    kind : {'Network', 'RNNScratch'}
+    kind : {'Network', 'RNNScratch', 'RNNRegressor', 'RNNClassifier'}
         What can be made of it.
     specification : NetworkSpecification
     tensors : mapping of str to ndarray

@@ -67,7 +67,9 @@ class Parameters:
         return {"tensors": self.tensors, "vector": self.vector, "version": self.version}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.tensors, self.vector, self.version = state["tensors"], state["vector"], state["version"]
+        self.tensors, self.version, values = state["tensors"], state["version"], state["vector"]
+        self.vector = _aligned_zeros(len(values), values.dtype)  # joblib hands out memory maps that nobody may write to
+        self.vector[:] = values
         self.slices = MappingProxyType(_slices(self.tensors))
         self.views = MappingProxyType(self._read_only_views())
 

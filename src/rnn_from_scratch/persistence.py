@@ -8,13 +8,17 @@ from typing import Any
 from rnn_from_scratch.file_format import as_path
 from rnn_from_scratch.model_files import read_model
 from rnn_from_scratch.network import Network
+from rnn_from_scratch.prediction.files import KINDS, predictor_of
+from rnn_from_scratch.prediction.predictor import Predictor
 from rnn_from_scratch.scratch import RNNScratch
 
 __all__ = ["load"]
 
 
-def load(path: str | os.PathLike[str], *, random_state: Any = None, engine: str = "auto") -> Network | RNNScratch:
-    """Read a model that `Network.save` or `RNNScratch.save` wrote, by this or any earlier version of the library.
+def load(
+    path: str | os.PathLike[str], *, random_state: Any = None, engine: str = "auto"
+) -> Network | RNNScratch | Predictor:
+    """Read any model that this or an earlier version of the library wrote.
 
     The file is not trusted: nothing in it is evaluated or unpickled, and it is checked as a whole before an object is made.
 
@@ -27,8 +31,9 @@ def load(path: str | os.PathLike[str], *, random_state: Any = None, engine: str 
 
     Returns
     -------
-    Network or RNNScratch
-        The same parameters, bit for bit.
+    Network, RNNScratch or Predictor
+        With the same parameters, bit for bit. A file of an estimator or a pipeline, whose own `load` and `load_pipeline` give
+        it back, becomes a `Predictor` here, with or without scikit-learn: it predicts the same with NumPy alone.
 
     Raises
     ------
@@ -47,4 +52,6 @@ def load(path: str | os.PathLike[str], *, random_state: Any = None, engine: str 
     model = read_model(as_path(path, "load"))
     if model.kind == "Network":
         return Network.of_model(model, random_state, engine)
+    if model.kind in KINDS:
+        return predictor_of(model, random_state, engine)
     return RNNScratch.of_model(model, random_state, engine)

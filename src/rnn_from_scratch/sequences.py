@@ -20,6 +20,7 @@ __all__ = [
     "Batch",
     "Targets",
     "as_batch",
+    "as_lengths",
     "as_targets",
     "as_tokens",
     "is_list_of_sequences",
@@ -191,7 +192,7 @@ def as_batch(X: object, features: int, dtype: np.dtype[np.floating], lengths: ob
     if N == 0 or T == 0:
         raise ValueError(f"{name} must hold at least one sequence of at least one step. Got {values.shape}.")
     starts, whole = _side_by_side(N, T) if N > FEW else _few_side_by_side(N, T)
-    real = whole if lengths is None else _as_lengths(lengths, N, T)
+    real = whole if lengths is None else as_lengths(lengths, N, T)
     array = _cast(values, dtype, name).reshape(N * T, features)
     batch = Batch(array, starts, real, T)
     if lengths is None:
@@ -243,7 +244,7 @@ def as_tokens(X: object, vocabulary_size: int, lengths: object = None, name: str
         if N == 0 or T == 0:
             raise ValueError(f"{name} must hold at least one sequence of at least one step. Got {values.shape}.")
         starts, whole = _side_by_side(N, T)
-        real = whole if lengths is None else _as_lengths(lengths, N, T)
+        real = whole if lengths is None else as_lengths(lengths, N, T)
         array = np.ascontiguousarray(values).reshape(N * T, 1)
         batch = Batch(array, starts, real, T)  # type: ignore[arg-type]  # tokens are ints
     _require_known(batch, vocabulary_size, name)
@@ -419,7 +420,8 @@ def _side_by_side(N: int, T: int) -> tuple[IndexArray, IndexArray]:
 _few_side_by_side = lru_cache(maxsize=64)(_side_by_side)  # a prediction of one sequence makes nothing twice
 
 
-def _as_lengths(lengths: object, N: int, T: int) -> IndexArray:
+def as_lengths(lengths: object, N: int, T: int) -> IndexArray:
+    """The real steps of each of N padded sequences, checked."""
     values = numeric_array(lengths, "lengths")
     if values.shape != (N,) or values.dtype.kind not in "iu":
         raise ValueError(f"lengths must be (N={N},) of ints. Got {values.shape} of {values.dtype}.")

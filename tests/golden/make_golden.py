@@ -13,8 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from rnn_from_scratch import GRU, LSTM, Elman, Network, RNNScratch
+from rnn_from_scratch import GRU, LSTM, Elman, Network, RNNScratch, load
 from rnn_from_scratch.generator_state import generator_words
+from rnn_from_scratch.prediction.files import SavedEstimator, SavedStep, write_estimator
+from rnn_from_scratch.prediction.forms import as_objects
+from rnn_from_scratch.prediction.steps import Padding, Scaling
 from rnn_from_scratch.training.checkpoint import Checkpoint
 
 HERE = Path(__file__).parent
@@ -40,6 +43,8 @@ NETWORKS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
 
 SCRATCH = {"scratch_fit": False, "scratch_train": True}
 """Whether the model predicts one output per sequence."""
+
+ESTIMATORS = {"regressor_alone": "RNNRegressor", "tagger_in_pipeline": "RNNClassifier"}
 
 CHECKPOINT = "checkpoint"
 
@@ -70,6 +75,41 @@ def made_scratch(last: bool) -> RNNScratch:
     return model
 
 
+def write_made_estimator(name: str, path: Path) -> None:
+    """Without scikit-learn: what its faces would have written."""
+    tags = ESTIMATORS[name] == "RNNClassifier"
+    words = {"readout": "every", "output_activation": "softmax", "loss": "ce"} if tags else {"readout": "last"}
+    network = Network(
+        4 if tags else 1, [GRU(4)], 3 if tags else 2, **words, dtype="float64", random_state=7, engine="numpy"
+    )
+    with network.edit_parameters() as p:
+        for values in p.values():
+            values += np.random.default_rng(values.size).normal(scale=0.3, size=values.shape)
+    parameters: dict[str, Any] = {"hidden_layer_sizes": (4,), "alpha": 0.5, "random_state": None}
+    fitted = {"epochs": 3, "sequences": 6, "loss": 0.1}
+    if not tags:
+        saved = SavedEstimator(parameters, None, False, 4, ["a", "b", "c", "d"], fitted)
+    else:
+        center, scale = np.array([0.5, 0.0, -0.5]), np.array([2.0, 1.0, 0.5])
+        parameters |= {"readout": "every", "class_weight": {"x": 2.0, 3: 0.5}}
+        saved = SavedEstimator(
+            parameters,
+            as_objects(["x", 3, 2.5]),
+            True,
+            None,
+            None,
+            fitted,
+            [
+                SavedStep("scale", "SequenceScaler", {"method": "robust"}, Scaling(center, scale), 3, None, None),
+                SavedStep(
+                    "pad", "SequencePadder", {"mask": True}, Padding(5, 0.0, "before", True, False), 3, None, None
+                ),
+            ],
+            "tagger",
+        )
+    write_estimator(str(path), ESTIMATORS[name], network, saved)
+
+
 def made_checkpoint() -> Checkpoint:
     network = made_network("gru_after_learned")
     vector = np.concatenate([values.ravel() for values in network.parameters.values()])
@@ -85,6 +125,11 @@ def made_checkpoint() -> Checkpoint:
     )
 
 
+def univariate() -> np.ndarray:
+    """Three sequences of four steps of one feature."""
+    return np.sin(np.arange(12.0)).reshape(3, 4)
+
+
 def flat(outputs: Any) -> list[float]:
     return [float(number) for number in np.ravel(outputs)]
 
@@ -92,12 +137,19 @@ def flat(outputs: Any) -> list[float]:
 def main() -> None:
     expected_file = HERE / "expected.json"
     expected = json.loads(expected_file.read_text()) if expected_file.exists() else {}
-    for name in [*NETWORKS, *SCRATCH, CHECKPOINT]:
+    for name in [*NETWORKS, *SCRATCH, *ESTIMATORS, CHECKPOINT]:
         path = HERE / f"{name}.npz"
         if path.exists():
             continue
         if name == CHECKPOINT:
             made_checkpoint().write(str(path))
+            continue
+        if name in ESTIMATORS:
+            write_made_estimator(name, path)
+            model = load(path, engine="numpy")
+            expected[name] = flat(
+                model.predict_proba(inputs(False)) if model.steps is None else model.predict(univariate())
+            )
             continue
         model = made_network(name) if name in NETWORKS else made_scratch(SCRATCH[name])
         model.save(path)

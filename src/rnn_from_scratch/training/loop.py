@@ -26,7 +26,10 @@ SLICE_SECONDS = 0.05
 """How long an engine may work before Python has its turn; within one update, an engine looks for Ctrl-C by itself."""
 
 Callback = Callable[[int, History], Any]
-"""Called with the number of the epoch, from 1, and the history; training stops if it returns True."""
+"""Called with the number of the epoch, from 1, and the history; training stops if it returns True.
+
+One with an attribute ``epochs_left`` says by it how many epochs may pass until it has to be called again.
+"""
 
 
 class NonFiniteError(ArithmeticError):
@@ -141,7 +144,8 @@ class TrainingRun(Generic[PlanType]):
     def looks_at_every_epoch(self) -> bool:
         """Whether anything has to be done between two epochs."""
         how = self.how
-        watched = self.data.validation is not None or how.metrics or how.callbacks
+        eager = any(not hasattr(callback, "epochs_left") for callback in how.callbacks)
+        watched = self.data.validation is not None or how.metrics or eager
         return bool(watched or how.early_stopping is not None or how.schedule.observes or self.epochs.parts is not None)
 
     def advance(self, most: int) -> None:
@@ -265,8 +269,11 @@ def train(run: TrainingRun[PlanType], keeper: RunKeeper | None = None) -> Histor
     try:
         with Progress(how.epochs, how.verbose, len(run.history)) as progress:
             while not run.finished:
-                run.advance(min(progress.epochs_at_once, keeper.epochs_left if keeper else how.epochs))
+                patience = [getattr(callback, "epochs_left", 1) for callback in how.callbacks]
+                patience += [progress.epochs_at_once, keeper.epochs_left if keeper else how.epochs]
+                run.advance(min(patience))
                 progress.show(run.history)
+                run.parameters.version += bool(how.callbacks)  # they may look at the parameters through another plan
                 epoch = len(run.history)
                 answers = [callback(epoch, run.history) for callback in how.callbacks]  # all of them hear of it
                 if keeper is not None:
