@@ -38,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("info", help="versions, engines and instruction sets of this installation")
     demo = commands.add_parser("demo", help="forecast the CO2 of Mauna Loa, one month ahead, beside simple baselines")
     demo.add_argument("--output", type=Path, default=Path("demo-output"), help="folder for the picture")
-    race = commands.add_parser("benchmark", help="the documented table and the race against other libraries, measured here")
+    race = commands.add_parser(
+        "benchmark", help="the documented table and the race against other libraries, measured here"
+    )
     benchmark.add_arguments(race)
     return parser

@@ -99,9 +99,7 @@ def recent_past(H: int, *, N: int = 100, T: int = 20, D: int = 5) -> Problem:
     return Problem("train", X.astype(np.float32), y.astype(np.float32), weights, clip=5.0)
 
 
-def mini_batches(
-    cell: str, H: int, *, N: int = 1024, T: int = 50, D: int = 8, B: int = 32, layers: int = 1
-) -> Problem:
+def mini_batches(cell: str, H: int, *, N: int = 1024, T: int = 50, D: int = 8, B: int = 32, layers: int = 1) -> Problem:
     """Workload B: what was heard lately counts more than what was long ago, through a bend; Adam, the last step."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(N, T, D))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rnn_from_scratch.benchmark.problems import Problem, documented, inference, recent_past
-from rnn_from_scratch.benchmark.processes import choose_core, thread_variables
+from rnn_from_scratch.benchmark.processes import Library, choose_core, thread_variables
 from rnn_from_scratch.benchmark.registry import OURS, Peer, installed_bytes
 from rnn_from_scratch.benchmark.standalone import save_problem
 
@@ -25,6 +25,7 @@ LIMIT = 600
 """Seconds after which a program has failed."""
 
 STANDALONE = Path(__file__).parent / "standalone.py"
+ONNX_ALONE = Path(__file__).parent / "peers" / "onnx_alone.py"
 FLOOR = "Python + NumPy"
 
 
@@ -86,15 +87,19 @@ def whole_programs(peers: Sequence[Peer], native: bool, rounds: int, epochs: int
     training, predicting = recent_past(32), inference("sequence", "elman", 32, T=20, D=5)
     entries: list[tuple[str, Peer | None, str, str, Problem | None]] = [(FLOOR, None, "nothing", "", None)]
     entries += [(title, peer, "program", name, training) for title, peer, name in contestants(peers, native)]
+    arrays: dict[str, Any] = {}
     for peer in peers:
         if peer.file == "peers/onnx_runtime":
-            entries.append((f"{peer.name} (predict only)", peer, "program", "ONNX Runtime", predicting))
+            entries.append((f"{peer.name} (predict only)", peer, "program", peer.name, predicting))
+            arrays = {"model": _onnx_model(peer, predicting)}
     found: dict[str, Any] = {}
     for _ in range(rounds):
         for title, peer, action, name, problem in entries:
             entry = found.setdefault(title, {"import": [], "seconds": [], "peak": [], "growth": []})
             try:
-                one = run_alone(peer and peer.path, action, problem, name, {}, epochs=epochs)
+                alone = None if peer is None else ONNX_ALONE if problem is predicting else peer.path
+                given = arrays if problem is predicting else {}
+                one = run_alone(alone, action, problem, name, given, epochs=epochs)
             except (RuntimeError, subprocess.TimeoutExpired) as error:
                 entry["failed"] = str(error)
                 continue
@@ -104,6 +109,16 @@ def whole_programs(peers: Sequence[Peer], native: bool, rounds: int, epochs: int
     for title, peer, *_ in entries:
         found[title]["installed"] = installed_bytes(peer.needs[0][1] if peer else "numpy")
     return found
+
+
+def _onnx_model(peer: Peer, problem: Problem) -> Any:
+    """The model as bytes, made in another process, so that the program need not hold what makes it."""
+    library = Library(peer.module)
+    try:
+        library("open", problem)
+        return np.frombuffer(library("call", "model_bytes", problem), np.uint8)
+    finally:
+        library.close()
 
 
 def quality(peers: Sequence[Peer], native: bool, epochs: int, H: int = 32) -> dict[str, Any]:

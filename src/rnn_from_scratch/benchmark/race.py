@@ -169,9 +169,7 @@ def best(entries: Entries, *, ours: bool, library: str | None = None, clock: str
     timed = [
         name
         for name, entry in entries.items()
-        if entry["status"] == "timed"
-        and (entry["library"] == "ours") == ours
-        and library in (None, entry["library"])
+        if entry["status"] == "timed" and (entry["library"] == "ours") == ours and library in (None, entry["library"])
     ]
     return min(timed, key=lambda name: Spread.of(entries[name][clock]).median, default=None)
 

@@ -223,7 +223,9 @@ def _programs(result: Mapping[str, Any]) -> list[str]:
         if "failed" in entry and not entry["seconds"]:
             rows.append([name, entry["failed"], *[""] * 4])
             continue
-        cells = [engineering(_middle(entry[key]), unit) for key, unit in (("import", "s"), ("seconds", "s"), ("peak", "B"))]
+        cells = [
+            engineering(_middle(entry[key]), unit) for key, unit in (("import", "s"), ("seconds", "s"), ("peak", "B"))
+        ]
         growth = engineering(_middle(entry["growth"]), "B")
         rows.append([name, *cells, growth, engineering(entry["installed"], "B")])
     header = ["", "import beyond NumPy", "whole program", "peak memory", "of it for the work", "installed"]
@@ -337,7 +339,9 @@ def _details(result: Mapping[str, Any]) -> list[str]:
         threads = f", {race['threads']} threads" if race["threads"] > 1 else ""
         header = ["", f"µs per {race['unit']}", "processor µs", "made and first run, s", "distance from the reference"]
         body = markdown_table(header, rows)
-        parts.append(f"<details><summary>{race['workload']}: {race['title']}{threads}</summary>\n\n{body}\n\n</details>")
+        parts.append(
+            f"<details><summary>{race['workload']}: {race['title']}{threads}</summary>\n\n{body}\n\n</details>"
+        )
     return parts
 
 

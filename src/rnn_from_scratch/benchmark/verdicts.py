@@ -223,7 +223,11 @@ def insights(result: Mapping[str, Any]) -> list[str]:
         lines = documented_rows(result["tables"][0], result["programs"])
         for label, good, bad in (
             ("total time", "trains {} as fast as PyTorch", "trains {} as fast as PyTorch, that is slower"),
-            ("latency per sample", "predicts one sequence {} as fast", "predicts one sequence {} as fast, that is slower"),
+            (
+                "latency per sample",
+                "predicts one sequence {} as fast",
+                "predicts one sequence {} as fast, that is slower",
+            ),
             ("peak memory", "needs {} less memory as a process", "needs more memory: {} less"),
         ):
             said += _sentence(lines, label, good, bad)

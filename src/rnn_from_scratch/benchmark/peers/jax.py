@@ -68,7 +68,12 @@ class Equations:
     """
 
     def __init__(self, problem: Problem, projection_first: bool, unroll: int, transposed: bool = False) -> None:
-        self.problem, self.projection_first, self.unroll, self.transposed = problem, projection_first, unroll, transposed
+        self.problem, self.projection_first, self.unroll, self.transposed = (
+            problem,
+            projection_first,
+            unroll,
+            transposed,
+        )
 
     def stored(self) -> dict[str, Array]:
         """The first weights, as they are kept."""
