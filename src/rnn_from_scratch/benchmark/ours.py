@@ -113,7 +113,7 @@ class WholeSequence(Sequence):
     """What a stream has to say, said at once."""
 
     def outputs(self) -> Array:
-        return super().outputs()[0]
+        return np.asarray(super().outputs()[0])
 
 
 class Step:

@@ -51,10 +51,9 @@ def growths(engine: str, rounds: int) -> dict[str, list[float]]:
         Twice the steps, sequences or layers against once; unequal lengths against the same number of steps at one length;
         float64 against float32.
     """
-    elman = {"cell": "elman", "H": 64, "N": 64, "T": 50}
 
     def problem(**words: Any) -> Problem:
-        return mini_batches(**(elman | words))
+        return mini_batches(words.pop("cell", "elman"), 64, **{"N": 64, "T": 50} | words)
 
     predicting = inference("sequence", "lstm", 64, N=32, T=50)
     equal, lengths = unequal("lstm", 64, equal=True), unequal("lstm", 64)

@@ -133,7 +133,7 @@ def unequal(
     if sort:
         lengths = np.sort(lengths)
     if equal:
-        T = int(round(lengths.mean()))
+        T = round(float(lengths.mean()))
         return replace(problem, X=np.ascontiguousarray(problem.X[:, :T]))
     X = problem.X * (np.arange(longest) < lengths[:, None])[:, :, None]
     return replace(problem, X=X.astype(np.float32), lengths=lengths)

@@ -94,10 +94,12 @@ def whole_programs(peers: Sequence[Peer], native: bool, rounds: int, epochs: int
             arrays = {"model": _onnx_model(peer, predicting)}
     found: dict[str, Any] = {}
     for _ in range(rounds):
-        for title, peer, action, name, problem in entries:
+        for title, library, action, name, problem in entries:
             entry = found.setdefault(title, {"import": [], "seconds": [], "peak": [], "growth": []})
             try:
-                alone = None if peer is None else ONNX_ALONE if problem is predicting else peer.path
+                alone = library.path if library else None
+                if problem is predicting:
+                    alone = ONNX_ALONE
                 given = arrays if problem is predicting else {}
                 one = run_alone(alone, action, problem, name, given, epochs=epochs)
             except (RuntimeError, subprocess.TimeoutExpired) as error:
@@ -106,8 +108,8 @@ def whole_programs(peers: Sequence[Peer], native: bool, rounds: int, epochs: int
             for key in ("import", "seconds", "peak", "growth"):
                 if one.get(key) is not None:
                     entry[key].append(one[key])
-    for title, peer, *_ in entries:
-        found[title]["installed"] = installed_bytes(peer.needs[0][1] if peer else "numpy")
+    for title, library, *_ in entries:
+        found[title]["installed"] = installed_bytes(library.needs[0][1] if library else "numpy")
     return found
 
 

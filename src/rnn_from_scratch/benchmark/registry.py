@@ -90,11 +90,11 @@ def _collect(name: str, found: dict[str, int]) -> None:
     except importlib.metadata.PackageNotFoundError:
         if name != OURS.name:
             return
-        found[name] = _folder_bytes(Path(__file__).parents[1])
+        found[name] = _own_bytes()
         _collect("numpy", found)
         return
     if name == OURS.name:
-        found[name] = _folder_bytes(Path(__file__).parents[1])
+        found[name] = _own_bytes()
     else:
         paths = (Path(str(distribution.locate_file(file))) for file in distribution.files or ())
         found[name] = sum(path.stat().st_size for path in paths if path.is_file() and path.suffix != ".pyc")
@@ -105,6 +105,13 @@ def _collect(name: str, found: dict[str, int]) -> None:
 
 def _distribution_name(requirement: str) -> str:
     return re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+
+
+def _own_bytes() -> int:
+    folder = Path(__file__).parents[1]
+    native = importlib.util.find_spec("rnn_from_scratch.engines._native")
+    elsewhere = Path(native.origin) if native and native.origin else folder
+    return _folder_bytes(folder) + (0 if elsewhere.is_relative_to(folder) else elsewhere.stat().st_size)
 
 
 def _folder_bytes(folder: Path) -> int:

@@ -21,7 +21,7 @@ from rnn_from_scratch.benchmark.verdicts import (
     winner,
 )
 
-__all__ = ["documented_table", "environment", "markdown", "race_table"]
+__all__ = ["documented_table", "environment", "markdown", "race_table", "summary"]
 
 RULES = (
     "Every library works in a process of its own, one thread each on the same core unless the row says otherwise, in turns, "
@@ -43,6 +43,21 @@ def markdown(result: Mapping[str, Any]) -> str:
         parts += section(result)
     parts += ["## Everybody's times", *_details(result)]
     return "\n\n".join(parts) + "\n"
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """The documented table, the claims and where a peer wins, with machine, versions and date: for a README."""
+    main = result["tables"][0]
+    lines = documented_rows(main, result["programs"])
+    parts = [
+        f"The documented workload (N=100, T=20, D=5, H={main['H']}, {main['epochs']} epochs of SGD per sequence, {main['dtype']}):",
+        documented_table(lines),
+        "\n".join(f"- {sentence}" for sentence in insights(result)),
+        _claims_table(lines),
+        *_elsewhere(result)[1:2],
+        environment(result),
+    ]
+    return "\n\n".join(parts)
 
 
 def environment(result: Mapping[str, Any]) -> str:
@@ -88,7 +103,7 @@ def _table_sections(result: Mapping[str, Any]) -> list[str]:
     parts = [
         "## The documented table",
         f"Gaussian features, the target of each step a fixed linear combination of them; N=100, T=20, D=5, H={main['H']}, an "
-        f"update per sequence at rate 0.01, {main['epochs']} epochs, {main['dtype']}, the whole gradient clipped to norm 5, the "
+        f"update per sequence at rate 0.01, {main['epochs']} epochs, {main['dtype']}, the gradient clipped to norm 5, the "
         "same first weights and order for all.",
         documented_table(lines),
         *_nan_notes(main),
@@ -249,7 +264,7 @@ def _quality(result: Mapping[str, Any]) -> list[str]:
             continue
         reached = [next((t for t, error in course if error <= level), None) for level in quality["levels"]]
         rows.append([name, *("not reached" if t is None else engineering(t, "s") for t in reached)])
-    text = "From the start of the process, import and compilation included, to the first epoch whose held-out error is so small."
+    text = "From the start of the process, import and compilation included, to the first epoch with so small a held-out error."
     return ["## Time to quality", text, markdown_table(header, rows)]
 
 

@@ -6,19 +6,25 @@ JSON. What can be asked for is in `ACTIONS`.
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__":
+    del sys.path[0]  # this folder, whose files have names that the standard library has too
+
+import importlib.util
+import json
+import os
 import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-STARTED = time.time()
+import numpy as np
 
-import importlib.util  # noqa: E402  # the clock comes first
-import json  # noqa: E402
-import os  # noqa: E402
-import sys  # noqa: E402
-from pathlib import Path  # noqa: E402
-from types import SimpleNamespace  # noqa: E402
-from typing import Any  # noqa: E402
-
-import numpy as np  # noqa: E402
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 __all__ = ["ACTIONS", "load_problem", "peak_bytes", "save_problem"]
 
@@ -53,13 +59,13 @@ def load_module(path: Path) -> Any:
     return module
 
 
-def peak_bytes() -> int:
-    """Most memory that this process has held so far (peak resident set)."""
+def peak_bytes() -> int | None:
+    """Most memory that this process has held so far (peak resident set); None where the operating system does not tell."""
     try:
         return 1024 * _status("VmHWM")
-    except OSError:  # not Linux; there, unlike here, the number would contain the process before exec
-        import resource
-
+    except OSError:  # not Linux, where the number below would contain what the process was before exec
+        if resource is None:
+            return None
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else 1024 * peak
 
@@ -80,6 +86,12 @@ def forget_peak() -> int | None:
         return None
 
 
+def growth_since(before: int | None) -> int | None:
+    """By how much the peak is above what was held before."""
+    peak = peak_bytes()
+    return None if before is None or peak is None else max(peak - before, 0)
+
+
 def _contestant(module: Any, problem: Any, name: str) -> Any:
     module.prepare(1)
     maker = module.contestants(problem)[name]
@@ -97,7 +109,7 @@ def run_program(module: Any, problem: Any, request: dict[str, Any]) -> dict[str,
         outputs = contestant.predict(problem.X[:1])
     else:
         outputs = contestant.outputs()
-    return {"growth": None if before is None else peak_bytes() - before, "sum": float(np.sum(outputs))}
+    return {"growth": growth_since(before), "sum": float(np.sum(outputs))}
 
 
 def reach_quality(module: Any, problem: Any, request: dict[str, Any]) -> dict[str, Any]:
@@ -119,7 +131,7 @@ def measure_growth(module: Any, problem: Any, request: dict[str, Any]) -> dict[s
     before = forget_peak()
     contestant = _contestant(module, problem, request["contestant"])
     contestant.train(1)
-    return {"growth": None if before is None else max(peak_bytes() - before, 0)}
+    return {"growth": growth_since(before)}
 
 
 def nothing(module: Any, problem: Any, request: dict[str, Any]) -> dict[str, Any]:
@@ -140,8 +152,7 @@ def main(module_file: str, request_file: str) -> None:
     import_seconds = time.perf_counter() - before_import
     problem = load_problem(Path(request["problem"])) if request["problem"] else None
     found = ACTIONS[request["action"]](module, problem, request)
-    facts = {"import": import_seconds, "peak": peak_bytes(), "started": STARTED - request["spawned"]}
-    print(json.dumps(found | facts))
+    print(json.dumps(found | {"import": import_seconds, "peak": peak_bytes()}))
 
 
 if __name__ == "__main__":

@@ -38,9 +38,9 @@ def significant(value: float | None, digits: int = 3) -> str:
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else str(value)
     size = abs(value)
-    if size >= 10**digits:
+    if size >= min(10**digits, 1000):
         return f"{value:,.0f}" if size < 1e7 else f"{value:.{digits - 1}e}"
-    return f"{value:.{digits}g}" if size >= 1e-4 or value == 0 else f"{value:.{digits}g}"
+    return f"{value:.{digits}g}"
 
 
 def engineering(value: float | None, unit: str) -> str:

@@ -104,7 +104,7 @@ def winner(line: Line) -> str:
     if not failed and distance(last) <= (SAME if line.exact else 0.0):
         return "same to rounding" if line.exact else "level"
     if second != first and distance(second) <= (SAME if line.exact else 0.02):
-        return f"{first}, {second}"
+        return f"{first} · {second}"
     return first
 
 
@@ -144,7 +144,8 @@ def documented_rows(block: Mapping[str, Any], programs: Mapping[str, Any]) -> li
         ]
     if programs:
         lines += _resource_lines(columns, programs)
-    return lines + [
+    return [
+        *lines,
         Line("Gradient stability", "maximum norm, last epoch", "", of(lambda e: e["maximum norm"]), exact=True),
         Line("Gradient stability", "epochs with NaN gradients", "", of(lambda e: e["not finite"])),
         Line("Gradient stability", "exploding epochs (norm > 100)", "", of(lambda e: e["exploding"])),

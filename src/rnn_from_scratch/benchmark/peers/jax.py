@@ -30,7 +30,7 @@ def contestants(problem: Problem) -> dict[str, Callable[[], object] | str]:
     if problem.task == "step":
         return {"JAX": partial(Step, problem)}
     if problem.task == "sequence":
-        unrolls = (1, 5) if len(problem.X) > 1 or not problem.thorough else (1, 5, 20)
+        unrolls: tuple[int, ...] = (1, 5) if len(problem.X) > 1 or not problem.thorough else (1, 5, 20)
         return {
             f"JAX, W_x x {where}, unroll {unroll}": partial(Sequence, problem, where == "out", unroll)
             for where in ("in", "out")
@@ -38,12 +38,12 @@ def contestants(problem: Problem) -> dict[str, Callable[[], object] | str]:
         }
     T = problem.X.shape[1]
     single = problem.batch_size == 1
-    by_epoch = (1, 5, T) if single and problem.thorough and T <= 20 else (1, 5)
-    by_update = (1, T) if single and problem.thorough and T <= 20 else (1,)
+    by_epoch: tuple[int, ...] = (1, 5, T) if single and problem.thorough and T <= 20 else (1, 5)
+    by_update: tuple[int, ...] = (1, T) if single and problem.thorough and T <= 20 else (1,)
     makers: dict[str, Callable[[], object] | str] = {}
-    for by, unrolls in {"epoch": by_epoch, "update": by_update}.items():
+    for by, counts in {"epoch": by_epoch, "update": by_update}.items():
         for where in ("in", "out"):
-            for unroll in unrolls:
+            for unroll in counts:
                 name = f"JAX by {by}, W_x x {where}, unroll {unroll}"
                 makers[name] = partial(Training, problem, by == "epoch", where == "out", unroll)
     if single and problem.thorough and T <= 20:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-import keras  # noqa: E402  # the backend is chosen before
-import numpy as np  # noqa: E402
+import keras  # the backend is chosen before
+import numpy as np
 
 if TYPE_CHECKING:
     from rnn_from_scratch.benchmark.problems import Array, Problem
@@ -59,12 +59,10 @@ class OnlyCandidate(keras.constraints.Constraint):  # type: ignore[misc]  # Kera
 
 
 def make_model(problem: Problem) -> Any:
-    D, H, O = problem.sizes  # noqa: E741  # the alphabet's letter
+    _, H, O = problem.sizes  # noqa: E741  # the alphabet's letter
     words: dict[str, Any] = {"bias_constraint": OnlyCandidate(H)} if problem.cell == "gru" else {}
     kind = {"elman": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}[problem.cell]
-    layers = [
-        kind(H, return_sequences=problem.every or k < problem.layers - 1, **words) for k in range(problem.layers)
-    ]
+    layers = [kind(H, return_sequences=problem.every or k < problem.layers - 1, **words) for k in range(problem.layers)]
     model = keras.Sequential([keras.Input(problem.X.shape[1:]), *layers, keras.layers.Dense(O)])
     set_weights(model, problem)
     return model
@@ -92,7 +90,8 @@ class Training:
         if problem.optimizer == "sgd":
             optimizer = keras.optimizers.SGD(**words)
         else:
-            optimizer = keras.optimizers.Adam(**words, epsilon=1e-8)
+            # It adds ε before it corrects the moments, so that ε counts for more: a smaller one comes closest to 1e-8.
+            optimizer = keras.optimizers.Adam(**words, epsilon=3e-10)
         self.model.compile(optimizer, "mse")
         optimizer.build(self.model.trainable_variables)
         self.first = [np.array(v) for v in optimizer.variables]

@@ -7,7 +7,8 @@ out as products and activations, step by step.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Sequence as Listed
+from collections.abc import Callable
+from collections.abc import Sequence as Listed
 from functools import partial
 from typing import TYPE_CHECKING, Any
 

@@ -69,7 +69,7 @@ def with_operator(problem: Problem, N: int, T: int, *, carried: bool) -> bytes:
         helper.make_node("MatMul", ["h_all", "W_y"], ["product"]),
         helper.make_node("Add", ["product", "b_y"], ["y"]),
     ]
-    shapes = dict.fromkeys(names, [1, N, H]) if carried else {}
+    shapes = {name: [1, N, H] for name in names} if carried else {}
     after = {f"{name}_after": [1, N, H] for name in names} if carried else {}
     if not carried:
         nodes[0].output[:] = ["every"]
@@ -120,6 +120,6 @@ def written_out(problem: Problem) -> bytes:
         add("Mul", "o bent", "h_after")
     add("Gemm", "h_after W_y b_y", "y", transB=1)
     names = states(problem)
-    shapes = dict.fromkeys(names, [1, H])
+    shapes = {name: [1, H] for name in names}
     after = {f"{name}_after": [1, H] for name in names}
     return _finish(nodes, {"x": [1, D]} | shapes, {"y": [1, O]} | after, constants)
