@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from rnn_from_scratch.benchmark.ours import Sequence, Training, prepare
-from rnn_from_scratch.benchmark.problems import Problem, inference, mini_batches, recent_past, unequal
+from rnn_from_scratch.benchmark.problems import Problem, inference, mini_batches, unequal
 from rnn_from_scratch.benchmark.statistics import Spread
 
 __all__ = ["LIBRARY", "fixed_costs", "growths", "prepare", "versions"]
@@ -29,7 +29,7 @@ def fixed_costs(engine: str, rounds: int) -> dict[str, list[float]]:
     dict of str to list of float
         ``predict``, a call; ``fit``, a call with one epoch; ``epoch``, every further one.
     """
-    tiny = replace(recent_past(1, N=1, T=1, D=1), clip=None)
+    tiny = mini_batches("elman", 1, N=1, T=1, D=1)
     predicting = Sequence(replace(tiny, task="sequence"), engine, "float32")
     training = Training(tiny, engine, "float32")
     more = 200
@@ -42,7 +42,7 @@ def fixed_costs(engine: str, rounds: int) -> dict[str, list[float]]:
     return {name: values[1:] for name, values in found.items()}  # the first round warms up
 
 
-def growths(engine: str, rounds: int) -> dict[str, list[float]]:
+def growths(engine: str, rounds: int, H: int = 64, N: int = 64) -> dict[str, list[float]]:
     """Ratios of two costs, taken in pairs, round by round.
 
     Returns
@@ -53,15 +53,15 @@ def growths(engine: str, rounds: int) -> dict[str, list[float]]:
     """
 
     def problem(**words: Any) -> Problem:
-        return mini_batches(words.pop("cell", "elman"), 64, **{"N": 64, "T": 50} | words)
+        return mini_batches(words.pop("cell", "elman"), H, **{"N": N, "T": 50} | words)
 
-    predicting = inference("sequence", "lstm", 64, N=32, T=50)
-    equal, lengths = unequal("lstm", 64, equal=True), unequal("lstm", 64)
+    predicting = inference("sequence", "lstm", H, N=N, T=50)
+    equal, lengths = (unequal("lstm", H, N=8 * N, equal=equal) for equal in (True, False))
     per_step = equal.X.shape[0] * equal.X.shape[1] / int(lengths.lengths.sum() if lengths.lengths is not None else 1)
     wide = {dtype: Training(problem(cell="lstm"), engine, dtype) for dtype in ("float32", "float64")}
     pairs: dict[str, tuple[Callable[[], object], Callable[[], object], float]] = {
         "twice the steps": (_epoch(problem(), engine), _epoch(problem(T=100), engine), 1.0),
-        "twice the sequences": (_epoch(problem(), engine), _epoch(problem(N=128), engine), 1.0),
+        "twice the sequences": (_epoch(problem(), engine), _epoch(problem(N=2 * N), engine), 1.0),
         "twice the layers": (_epoch(problem(layers=2), engine), _epoch(problem(layers=4), engine), 1.0),
         "unequal lengths": (_epoch(equal, engine), _epoch(lengths, engine), per_step),
         "float64, training": (lambda: wide["float32"].train(1), lambda: wide["float64"].train(1), 1.0),

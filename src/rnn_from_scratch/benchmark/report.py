@@ -50,7 +50,7 @@ def summary(result: Mapping[str, Any]) -> str:
     main = result["tables"][0]
     lines = documented_rows(main, result["programs"])
     parts = [
-        f"The documented workload (N=100, T=20, D=5, H={main['H']}, {main['epochs']} epochs of SGD per sequence, {main['dtype']}):",
+        f"The documented workload (100 sequences, T=20, D=5, H={main['H']}, {main['epochs']} epochs, {main['dtype']}):",
         documented_table(lines),
         "\n".join(f"- {sentence}" for sentence in insights(result)),
         _claims_table(lines),

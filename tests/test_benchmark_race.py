@@ -1,0 +1,197 @@
+"""Agreement before time, turns, and what becomes of contestants that are wrong, missing, slower or break."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnn_from_scratch.benchmark import ours
+from rnn_from_scratch.benchmark.documented import table_block
+from rnn_from_scratch.benchmark.problems import inference, mini_batches, recent_past, unequal
+from rnn_from_scratch.benchmark.processes import Library, Server, results
+from rnn_from_scratch.benchmark.race import Pace, best, compared, disagreement, race
+from rnn_from_scratch.benchmark.scaling import Sweep, run_sweep, sweeps
+from rnn_from_scratch.network import Network
+
+PACE = Pace(5, 0.0)
+
+
+class InProcess:
+    """A library without a process of its own."""
+
+    missing = ""
+
+    def __init__(self, module: Any, name: str) -> None:
+        self.server, self.name = Server(module), name
+        self.asked: list[tuple[str, ...]] = []
+
+    def __call__(self, command: str, *arguments: Any) -> Any:
+        self.asked.append((command, *(a for a in arguments if isinstance(a, str))))
+        try:
+            return getattr(self.server, command)(*arguments)
+        except Exception as error:
+            raise RuntimeError(str(error)) from error
+
+
+def library(name: str, **makers: Any) -> InProcess:
+    return InProcess(SimpleNamespace(contestants=lambda problem: makers), name)
+
+
+OURS = InProcess(ours, "ours")
+
+
+class Wrong(ours.Training):
+    """Its gradient lacks a share of 0.1 %."""
+
+    def train(self, epochs: int) -> tuple[list[float], list[float]]:
+        losses, norms = super().train(epochs)
+        with self.network.edit_parameters() as p:
+            p["layer0.W_h"][...] *= 1.001
+        return losses, norms
+
+
+def maker(kind: Any, problem: Any) -> Any:
+    return lambda: kind(problem, "numpy", "float32")
+
+
+def test_a_wrong_peer_is_shown_and_not_timed() -> None:
+    problem = recent_past(4, N=6, T=5)
+    peer = library("peer", right=maker(ours.Training, problem), wrong=maker(Wrong, problem))
+    entries = race([OURS, peer], OURS, problem, PACE)  # type: ignore[list-item,arg-type]
+    assert entries["wrong"]["status"] == "disagrees"
+    assert entries["wrong"]["wall"] == []
+    assert 1e-4 < entries["wrong"]["disagreement"] < 0.1
+    assert entries["right"]["status"] == "timed"
+    assert entries["right"]["disagreement"] < 1e-5
+    assert len(entries["right"]["wall"]) == len(entries["right"]["cpu"]) == 5
+    assert all(seconds > 0 for seconds in entries["right"]["wall"])
+    assert ("measure", "wrong") not in peer.asked
+    assert best(entries, ours=False) == "right"
+
+
+def test_everybody_begins_once() -> None:
+    problem = recent_past(2, N=2, T=2)
+    order: list[str] = []
+
+    def noted(name: str) -> InProcess:
+        made = library(name, **{name: maker(ours.Training, problem)})
+        measure = made.server.measure
+        made.server.measure = lambda *a: (order.append(name), measure(*a))[1]  # type: ignore[method-assign]
+        return made
+
+    peers = [noted(name) for name in "abc"]
+    race(peers, OURS, problem, Pace(3, 0.0))  # type: ignore[arg-type]
+    assert "".join(order) == "abc" + "abcbcacab"  # the first three are the round that warms up
+
+
+def test_missing_broken_and_slower_ones_are_named() -> None:
+    problem = recent_past(3, N=4, T=4)
+
+    class Slower(ours.Training):
+        def train(self, epochs: int) -> tuple[list[float], list[float]]:
+            for _ in range(20):
+                super().train(epochs)
+            self.reset()
+            return super().train(epochs)
+
+    def broken() -> None:
+        raise ValueError("no such device")
+
+    peer = library("peer", fast=maker(ours.Training, problem), slow=maker(Slower, problem), bad=broken, no="not here")
+    entries = race([OURS, peer], OURS, problem, PACE)  # type: ignore[list-item,arg-type]
+    assert {name: entries[name]["status"] for name in ("fast", "slow", "bad", "no")} == {
+        "fast": "timed",
+        "slow": "slower",
+        "bad": "failed: no such device",
+        "no": "not here",
+    }
+    paired = compared(entries, "fast", "fast")
+    assert paired.spread.median == 1.0
+
+
+def test_disagreement_is_relative_and_strict() -> None:
+    reference = {"a": np.array([10.0, 0.0]), "b": np.array([1.0])}
+    assert disagreement({"a": np.array([10.0, 0.5]), "b": np.array([1.0])}, reference) == 0.05
+    assert disagreement({"a": np.array([10.0, math.nan]), "b": np.array([1.0])}, reference) == math.inf
+    assert disagreement({"a": np.array([10.0, 0.0])}, reference) == math.inf
+    assert disagreement({"a": np.array([[10.0], [0.0]]), "b": np.array([1.0])}, reference) == math.inf
+
+
+@pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_our_contestants_agree_with_the_reference(cell: str, dtype: str) -> None:
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    problems = [
+        mini_batches(cell, 3, N=8, T=4, B=4, layers=2),
+        unequal(cell, 3, N=8, longest=9),
+        inference("sequence", cell, 3, N=2, T=5),
+        inference("step", cell, 3, T=5),
+    ]
+    for problem in (p.astype(dtype) for p in problems):
+        reference = results(ours.reference(problem), problem, 2)
+        for name, make in ours.contestants(problem).items():
+            if isinstance(make, str):
+                assert "no Network.stream" in make or name == "ours, native"
+                continue
+            assert disagreement(results(make(), problem, 2), reference) < tolerance, name
+
+
+def test_steps_need_streams() -> None:
+    made = ours.contestants(inference("step", "elman", 3))
+    assert isinstance(made["ours, numpy"], str) != hasattr(Network, "stream")
+
+
+def test_a_run_that_ends_in_nan_says_so() -> None:
+    problem = recent_past(3, N=4, T=4)
+    training = ours.Training(problem, "numpy", "float32")
+    training.X[2, 1], training.y[2, 1] = 3e38, -3e38
+    with np.errstate(all="ignore"):
+        losses, norms = training.train(3)
+    assert len(losses) == len(norms) == 1
+    assert math.isnan(losses[0])
+
+
+def test_the_table_is_the_same_for_both_engines(native: None) -> None:
+    block = table_block([OURS], 4, 4, PACE)  # type: ignore[list-item]
+    one, other = (block["entries"][f"ours, {engine}"] for engine in ("native", "numpy"))
+    assert one["losses"] == pytest.approx(other["losses"], rel=1e-5)
+    assert one["norms"] == pytest.approx(other["norms"], rel=1e-4)
+    assert len(one["losses"]) == 4
+    assert one["losses"][-1] < one["losses"][0]
+    assert one["course"][-1] == [4, pytest.approx(one["MSE"])]
+    assert sum(turn["epochs"] for turn in one["turns"]) == 4
+    assert set(block["latency"]) == {"ours, native", "ours, numpy"}
+    assert {entry["status"] for entry in block["latency"].values()} == {"timed"}
+
+
+def test_summed_is_a_larger_rate_and_a_smaller_limit() -> None:
+    """The gradient summed over T steps, clipped at c, is the mean one clipped at c/T at a rate of T times."""
+    block = table_block([OURS], 3, 1, PACE, summed=True)  # type: ignore[list-item]
+    plain = table_block([OURS], 3, 1, PACE)  # type: ignore[list-item]
+    one, other = (b["entries"]["ours, numpy"] for b in (block, plain))
+    assert one["maximum norm"] == pytest.approx(20 * one["norms"][-1])
+    assert one["losses"][0] != other["losses"][0]
+    assert "latency" not in block
+
+
+def test_sweeps_have_a_number_for_every_size() -> None:
+    sweep = Sweep("H", (2, 4), lambda H: mini_batches("elman", H, N=4, T=3))
+    found = run_sweep(sweep, lambda threads: [OURS], PACE, [])  # type: ignore[list-item]
+    assert found["sizes"] == [2, 4]
+    assert all(seconds > 0 for seconds in found["seconds"]["ours, numpy"])
+    assert found["bytes"] == {}
+    axes = [sweep.axis for sweep in sweeps("all", cores=4)]
+    assert axes == ["T", "N", "H", "layers", "threads"]
+    assert [list(sweep.sizes) for sweep in sweeps("some", cores=4)][-1] == [1, 2, 4]
+    assert list(sweeps("none", cores=4)) == []
+
+
+def test_a_library_that_cannot_be_imported_is_missing() -> None:
+    made = Library("rnn_from_scratch.benchmark.peers.no_such_file")
+    assert "No module named" in made.missing
+    assert made.name == "no_such_file"
+    made.close()
