@@ -21,7 +21,16 @@ from rnn_from_scratch.benchmark.plan import TIERS, Row, Table, Tier
 from rnn_from_scratch.benchmark.problems import inference, recent_past
 from rnn_from_scratch.benchmark.race import Pace
 from rnn_from_scratch.benchmark.report import documented_table, markdown, summary
-from rnn_from_scratch.benchmark.verdicts import CLAIMS, Line, claims, documented_rows, insights, standings, winner
+from rnn_from_scratch.benchmark.verdicts import (
+    CLAIMS,
+    Line,
+    claims,
+    documented_rows,
+    insights,
+    paired_ratios,
+    standings,
+    winner,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -100,6 +109,8 @@ def test_verdicts_follow_the_figures(result: dict[str, Any]) -> None:
     rows = {line.label: line for line in documented_rows(ahead["tables"][0], ahead["programs"])}
     assert winner(rows["MSE, held out"]) == "same to rounding"
     assert winner(rows["total time, 2 epochs"]) != "PyTorch"
+    ratios = paired_ratios(ahead["tables"][0])
+    assert ratios["training"]["ours, numpy"].spread.median == pytest.approx(4.0)
     rows = {line.label: line for line in documented_rows(behind["tables"][0], behind["programs"])}
     assert rows["total time, 2 epochs"].values["PyTorch"] == pytest.approx(
         0.5 * (rows["total time, 2 epochs"].values["ours, numpy"] or 0)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -152,6 +153,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _serve(pipe: Any, name: str, threads: int, core: int | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that ends this one
     if core is not None:
         os.sched_setaffinity(0, {core})
     watch = Stopwatch()
@@ -167,7 +169,7 @@ def _serve(pipe: Any, name: str, threads: int, core: int | None) -> None:
     while True:
         try:
             command, arguments = pipe.recv()
-        except (EOFError, OSError, KeyboardInterrupt):
+        except (EOFError, OSError):
             return
         try:
             pipe.send((getattr(server, command)(*arguments), ""))

@@ -17,6 +17,7 @@ from rnn_from_scratch.benchmark.verdicts import (
     claims,
     documented_rows,
     insights,
+    paired_ratios,
     standings,
     winner,
 )
@@ -107,6 +108,7 @@ def _table_sections(result: Mapping[str, Any]) -> list[str]:
         "same first weights and order for all.",
         documented_table(lines),
         *_nan_notes(main),
+        *_paired_notes(main),
         "### What the original claimed",
         _claims_table(lines),
     ]
@@ -119,6 +121,16 @@ def _table_sections(result: Mapping[str, Any]) -> list[str]:
         title = f"H={block['H']}, {block['dtype']}, {block['epochs']} epochs"
         parts += [title, documented_table(documented_rows(block, {})), *_nan_notes(block)]
     return parts
+
+
+def _paired_notes(block: Mapping[str, Any]) -> list[str]:
+    """PyTorch over ours, taken in pairs: turns of training, rounds of predictions."""
+    rows = []
+    for title, ratios in paired_ratios(block).items():
+        for name, paired in ratios.items():
+            rows.append([f"{title}, {name}", str(paired.spread), _bound(paired), paired.verdict])
+    header = ["PyTorch / ours, in pairs", "median (quartiles)", "lower 95 %", ""]
+    return [markdown_table(header, rows)] if rows else []
 
 
 def _nan_notes(block: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,17 @@ from rnn_from_scratch.benchmark.race import best, compared
 from rnn_from_scratch.benchmark.statistics import Paired, Spread, geometric_mean
 from rnn_from_scratch.benchmark.tables import factor, percent, significant
 
-__all__ = ["CLAIMS", "Claim", "Standing", "claims", "documented_rows", "insights", "standings", "winner"]
+__all__ = [
+    "CLAIMS",
+    "Claim",
+    "Standing",
+    "claims",
+    "documented_rows",
+    "insights",
+    "paired_ratios",
+    "standings",
+    "winner",
+]
 
 COLUMNS = ("ours, native", "ours, numpy", "PyTorch")
 SAME = 1e-3
@@ -150,6 +160,28 @@ def documented_rows(block: Mapping[str, Any], programs: Mapping[str, Any]) -> li
         Line("Gradient stability", "epochs with NaN gradients", "", of(lambda e: e["not finite"])),
         Line("Gradient stability", "exploding epochs (norm > 100)", "", of(lambda e: e["exploding"])),
     ]
+
+
+def paired_ratios(block: Mapping[str, Any]) -> dict[str, dict[str, Paired]]:
+    """PyTorch's times over those of our engines: of the turns of training, and of the rounds of both kinds of prediction."""
+    found: dict[str, dict[str, Paired]] = {}
+    entries = block["entries"]
+    own = [name for name in COLUMNS[:2] if name in entries]
+
+    def pace(name: str) -> list[float]:
+        return [turn["wall"] / turn["epochs"] for turn in entries[name]["turns"]] if name in entries else []
+
+    for name in own:
+        theirs, ours = pace("PyTorch"), pace(name)
+        if theirs and len(theirs) == len(ours):
+            found.setdefault("training", {})[name] = Paired.of(theirs, ours)
+    for key in ("latency", "throughput"):
+        race = block.get(key, {})
+        theirs_best = best(race, ours=False, library="PyTorch")
+        for name in own if theirs_best else ():
+            if race[name]["status"] == "timed":
+                found.setdefault(key, {})[name] = compared(race, theirs_best or "", name)
+    return found
 
 
 def _fastest(entries: Mapping[str, Any], column: str) -> float | None:

@@ -36,17 +36,19 @@ def contestants(problem: Problem) -> dict[str, Callable[[], object] | str]:
             for where in ("in", "out")
             for unroll in unrolls
         }
-    T = problem.X.shape[1]
-    single = problem.batch_size == 1
-    by_epoch: tuple[int, ...] = (1, 5, T) if single and problem.thorough and T <= 20 else (1, 5)
-    by_update: tuple[int, ...] = (1, T) if single and problem.thorough and T <= 20 else (1,)
+    T, single = problem.X.shape[1], problem.batch_size == 1
+    written_out = single and problem.thorough and T <= 20
+    by_epoch: tuple[int, ...] = (1, 5) if single or problem.thorough else (1,)
+    by_update: tuple[int, ...] = (1,)
+    if written_out:
+        by_epoch, by_update = (1, 5, T), (1, T)
     makers: dict[str, Callable[[], object] | str] = {}
     for by, counts in {"epoch": by_epoch, "update": by_update}.items():
         for where in ("in", "out"):
             for unroll in counts:
                 name = f"JAX by {by}, W_x x {where}, unroll {unroll}"
                 makers[name] = partial(Training, problem, by == "epoch", where == "out", unroll)
-    if single and problem.thorough and T <= 20:
+    if written_out:
         for where in ("in", "out"):
             name = f"JAX by epoch, W_x x {where}, unroll {T}, Wᵀ"
             makers[name] = partial(Training, problem, True, where == "out", T, True)
