@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import signal
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from rnn_from_scratch.benchmark import ours
 from rnn_from_scratch.benchmark.documented import table_block
 from rnn_from_scratch.benchmark.problems import inference, mini_batches, recent_past, unequal
-from rnn_from_scratch.benchmark.processes import Library, Server, results
+from rnn_from_scratch.benchmark.processes import Library, Server, _serve, results
 from rnn_from_scratch.benchmark.race import Pace, best, compared, disagreement, race
 from rnn_from_scratch.benchmark.scaling import Sweep, run_sweep, sweeps
 from rnn_from_scratch.network import Network
@@ -101,11 +103,23 @@ def test_missing_broken_and_slower_ones_are_named() -> None:
     def broken() -> None:
         raise ValueError("no such device")
 
-    peer = library("peer", fast=maker(ours.Training, problem), slow=maker(Slower, problem), bad=broken, no="not here")
-    entries = race([OURS, peer], OURS, problem, PACE)  # type: ignore[list-item,arg-type]
-    assert {name: entries[name]["status"] for name in ("fast", "slow", "bad", "no")} == {
+    class Dying(ours.Training):
+        left = 12
+
+        def train(self, epochs: int) -> tuple[list[float], list[float]]:
+            self.left -= 1
+            if not self.left:
+                raise OSError("gone")
+            return super().train(epochs)
+
+    makers = {"fast": ours.Training, "slow": Slower, "dying": Dying}
+    found = {name: maker(kind, problem) for name, kind in makers.items()}
+    peer = library("peer", **found, bad=broken, no="not here")
+    entries = race([OURS, peer], OURS, problem, Pace(20, 0.0))  # type: ignore[list-item,arg-type]
+    assert {name: entries[name]["status"] for name in ("fast", "slow", "dying", "bad", "no")} == {
         "fast": "timed",
         "slow": "slower",
+        "dying": "failed: gone",
         "bad": "failed: no such device",
         "no": "not here",
     }
@@ -195,3 +209,56 @@ def test_a_library_that_cannot_be_imported_is_missing() -> None:
     assert "No module named" in made.missing
     assert made.name == "no_such_file"
     made.close()
+
+
+class Script:
+    """A pipe whose other end asks one question after the other, and then is gone."""
+
+    def __init__(self, *questions: tuple[str, tuple[Any, ...]]) -> None:
+        self.questions, self.answers = list(questions), []  # type: ignore[var-annotated]
+
+    def recv(self) -> Any:
+        if not self.questions:
+            raise EOFError
+        return self.questions.pop(0)
+
+    def send(self, answer: Any) -> None:
+        self.answers.append(answer)
+
+
+@pytest.fixture
+def ctrl_c_as_before() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_process_answers_until_nobody_asks(ctrl_c_as_before: None) -> None:
+    problem = recent_past(3, N=2, T=2)
+    name = "ours, numpy"
+    questions = [
+        ("open", (problem,)),
+        ("enter", (name,)),
+        ("reset", (name,)),
+        ("train", (name, 2)),
+        ("weights", (name,)),
+        ("enter", ("x",)),
+    ]
+    pipe = Script(*questions, ("call", ("versions",)), ("leave", (name,)))
+    _serve(pipe, ours.__name__, 1, None)
+    (hello, _), (known, _), _, _, ((_, losses, norms), _), (weights, _), (_, error), (versions, _), _ = pipe.answers
+    assert hello[:3] == ("", "ours", ours.versions())
+    assert known[name] == ""
+    twice = ours.Training(problem, "numpy", "float32")
+    assert (losses, norms) == twice.train(2)
+    assert (weights["layer0.W_h"] == twice.weights()["layer0.W_h"]).all()
+    assert error == "KeyError: 'x'"
+    assert versions == ours.versions()
+
+
+def test_a_process_says_why_it_cannot_start(ctrl_c_as_before: None) -> None:
+    pipe = Script()
+    _serve(pipe, "rnn_from_scratch.benchmark.peers.no_such_file", 1, None)
+    ((why, name, versions, _), error) = pipe.answers[0]
+    assert why.startswith("ModuleNotFoundError")
+    assert (name, versions, error) == ("no_such_file", {}, "")

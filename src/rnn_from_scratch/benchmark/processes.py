@@ -106,7 +106,7 @@ class Library:
                 raise EOFError("it did not start")
             self.missing, self.name, self.versions, self.import_seconds = self._answer()
         except (EOFError, OSError, RuntimeError) as error:
-            self.missing = f"its process ended while starting: {error}"
+            self.missing = f"its process did not start: {error}"
 
     def __call__(self, command: str, *arguments: Any) -> Any:
         """Run one of the methods of `Server`, and wait for its answer.

@@ -150,7 +150,12 @@ def _take_turns(entries: Mapping[str, Entry], owners: Mapping[str, Library], pac
     for turn in range(pace.rounds):
         first = turn % max(len(timed), 1)
         for name in timed[first:] + timed[:first]:
-            seconds = owners[name]("measure", name, pace.seconds)
+            try:
+                seconds = owners[name]("measure", name, pace.seconds)
+            except RuntimeError as error:
+                entries[name].status = f"failed: {error}"
+                timed.remove(name)
+                continue
             entries[name].wall.append(seconds.wall)
             entries[name].cpu.append(seconds.cpu)
 

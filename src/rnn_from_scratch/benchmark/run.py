@@ -30,10 +30,11 @@ class Stage:
     Parameters
     ----------
     peers : sequence of Peer
+    start : callable (module, threads) -> Library
     """
 
-    def __init__(self, peers: Sequence[Peer]) -> None:
-        self.peers = peers
+    def __init__(self, peers: Sequence[Peer], start: Callable[[str, int], Library] = Library) -> None:
+        self.peers, self._start = peers, start
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.versions: dict[str, str] = {}
         self.missing: dict[str, str] = {}
@@ -51,7 +52,7 @@ class Stage:
         """The process of one library; a new one if it has ended."""
         key = (peer.name, threads)
         if key not in self._running or self._running[key].missing.startswith("its process ended"):
-            library = self._running[key] = Library(peer.module, threads)
+            library = self._running[key] = self._start(peer.module, threads)
             self.versions |= library.versions
             if library.missing:
                 self.missing[peer.name] = library.missing
