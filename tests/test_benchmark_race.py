@@ -14,7 +14,7 @@ import pytest
 from rnn_from_scratch.benchmark import ours
 from rnn_from_scratch.benchmark.documented import table_block
 from rnn_from_scratch.benchmark.problems import inference, mini_batches, recent_past, unequal
-from rnn_from_scratch.benchmark.processes import Library, Server, _serve, results
+from rnn_from_scratch.benchmark.processes import Library, Seconds, Server, _serve, results
 from rnn_from_scratch.benchmark.race import Pace, best, compared, disagreement, race
 from rnn_from_scratch.benchmark.scaling import Sweep, run_sweep, sweeps
 from rnn_from_scratch.network import Network
@@ -93,38 +93,38 @@ def test_everybody_begins_once() -> None:
 def test_missing_broken_and_slower_ones_are_named() -> None:
     problem = recent_past(3, N=4, T=4)
 
-    class Slower(ours.Training):
-        def train(self, epochs: int) -> tuple[list[float], list[float]]:
-            for _ in range(20):
-                super().train(epochs)
-            self.reset()
-            return super().train(epochs)
-
     def broken() -> None:
         raise ValueError("no such device")
 
-    class Dying(ours.Training):
-        left = 12
+    agreeing = ("fast", "close", "third", "slow")
+    makers = {name: maker(ours.Training, problem) for name in agreeing}
+    peer = library("peer", **makers, bad=broken, no="not here")
+    pretended = {"fast": 1.0, "close": 1.2, "third": 1.21, "slow": 1.3}
+    asked: list[str] = []
 
-        def train(self, epochs: int) -> tuple[list[float], list[float]]:
-            self.left -= 1
-            if not self.left:
-                raise OSError("gone")
-            return super().train(epochs)
+    def measure(name: str, at_least: float) -> Seconds:
+        asked.append(name)
+        if name == "close" and asked.count(name) == 4:
+            raise OSError("gone")
+        return Seconds(pretended[name], 0.5)
 
-    makers = {"fast": ours.Training, "slow": Slower, "dying": Dying}
-    found = {name: maker(kind, problem) for name, kind in makers.items()}
-    peer = library("peer", **found, bad=broken, no="not here")
-    entries = race([OURS, peer], OURS, problem, Pace(20, 0.0))  # type: ignore[list-item,arg-type]
-    assert {name: entries[name]["status"] for name in ("fast", "slow", "dying", "bad", "no")} == {
+    peer.server.measure = measure  # type: ignore[method-assign]
+    entries = race([peer], OURS, problem, PACE)  # type: ignore[list-item,arg-type]
+    assert {name: entry["status"] for name, entry in entries.items()} == {
         "fast": "timed",
+        "close": "failed: gone",  # in the third round
+        "third": "slower",  # than two others
         "slow": "slower",
-        "dying": "failed: gone",
         "bad": "failed: no such device",
         "no": "not here",
     }
-    paired = compared(entries, "fast", "fast")
-    assert paired.spread.median == 1.0
+    assert (entries["fast"]["wall"], entries["fast"]["cpu"]) == ([1.0] * 5, [0.5] * 5)
+    assert len(entries["close"]["wall"]) == 2
+    assert best(entries, ours=False) == "fast"
+    assert compared(entries, "fast", "fast").spread.median == 1.0
+    # of one's own, both engines are always timed
+    entries = race([OURS], OURS, problem, PACE)  # type: ignore[list-item,arg-type]
+    assert entries["ours, numpy"]["status"] == "timed"
 
 
 def test_disagreement_is_relative_and_strict() -> None:
