@@ -54,7 +54,9 @@ def summary(result: Mapping[str, Any]) -> str:
         f"The documented workload (100 sequences, T=20, D=5, H={main['H']}, {main['epochs']} epochs, {main['dtype']}):",
         documented_table(lines),
         "\n".join(f"- {sentence}" for sentence in insights(result)),
+        "What the original claimed, and what was measured here:",
         _claims_table(lines),
+        "Where a peer is as fast or faster, among the races of this run:",
         *_elsewhere(result)[1:2],
         environment(result),
     ]

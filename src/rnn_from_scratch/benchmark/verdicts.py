@@ -254,16 +254,12 @@ def insights(result: Mapping[str, Any]) -> list[str]:
     said = []
     if result["tables"]:
         lines = documented_rows(result["tables"][0], result["programs"])
-        for label, good, bad in (
-            ("total time", "trains {} as fast as PyTorch", "trains {} as fast as PyTorch, that is slower"),
-            (
-                "latency per sample",
-                "predicts one sequence {} as fast",
-                "predicts one sequence {} as fast, that is slower",
-            ),
-            ("peak memory", "needs {} less memory as a process", "needs more memory: {} less"),
+        for label, words in (
+            ("total time", "trains {} times as fast as PyTorch"),
+            ("latency per sample", "predicts one sequence {} times as fast as PyTorch"),
+            ("peak memory", "holds {} of the memory of PyTorch's process"),
         ):
-            said += _sentence(lines, label, good, bad)
+            said += _sentences(lines, label, words)
         quality = next(line for line in lines if line.label.startswith("MSE"))
         if winner(quality) == "same to rounding":
             said.append("Quality is the same to rounding, as it must be: all compute the same gradient.")
@@ -278,19 +274,20 @@ def insights(result: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _sentence(lines: Sequence[Line], label: str, good: str, bad: str) -> list[str]:
+ENGINES = {"ours, native": "native engine", "ours, numpy": "NumPy engine"}
+
+
+def _sentences(lines: Sequence[Line], label: str, words: str) -> list[str]:
     line = next((line for line in lines if line.label.startswith(label)), None)
     theirs = line.values.get("PyTorch") if line else None
     said = []
-    for name in COLUMNS[:2]:
+    for name, engine in ENGINES.items():
         value = line.values.get(name) if line else None
         if theirs is None or not value or not math.isfinite(theirs / value):
             continue
-        share = label == "peak memory"
-        figure = 1 - value / theirs if share else theirs / value
-        words = good if figure > (0 if share else 1) else bad
-        shown = percent(figure) if share else f"{significant(figure)} times"
-        said.append(f"The {name.removeprefix('ours, ')} engine {words.format(shown)}.")
+        figure = percent(value / theirs) if label == "peak memory" else significant(theirs / value)
+        slower = ", so it is slower" if label != "peak memory" and theirs < value else ""
+        said.append(f"The {engine} {words.format(figure)}{slower}.")
     return said
 
 
