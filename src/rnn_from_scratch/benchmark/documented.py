@@ -60,8 +60,9 @@ def table_block(
         factor = problem.X.shape[1] if summed else 1
         entry |= errors(owners[name]("predict", name, X.astype(dtype)), y) | stability(entry, factor)
     block = {"H": H, "epochs": epochs, "dtype": dtype, "summed": summed, "entries": entries}
-    if not summed and running:
-        weights = owners[running[0]]("weights", running[0])
+    whole = [name for name in running if entries[name]["NaN epoch"] is None]
+    if whole and not summed:
+        weights = owners[whole[0]]("weights", whole[0])
         block["latency"] = _predictions(libraries, problem, weights, X[:1], pace)
         block["throughput"] = _predictions(libraries, problem, weights, X, pace)
     return block
