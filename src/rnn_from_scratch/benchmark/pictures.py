@@ -11,7 +11,13 @@ from rnn_from_scratch.benchmark.verdicts import standings
 
 __all__ = ["draw"]
 
-COLOURS = {"ours, native": "tab:blue", "ours, numpy": "tab:cyan"}
+COLOURS = {
+    "ours, native": "tab:blue",
+    "ours, numpy": "tab:cyan",
+    "PyTorch": "tab:orange",
+    "JAX": "tab:green",
+    "Keras": "tab:red",
+}
 
 
 def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -66,7 +72,7 @@ def _ratios(figure: Any, result: Mapping[str, Any]) -> bool:
     ends = [math.log2(r) for _, paired in shown for r in (paired.spread.low, paired.spread.high)]
     first, last = math.floor(min(0.0, *ends)), math.ceil(max(1.0, *ends))
     axes.set_xticks(range(first, last + 1), [f"{2.0**k:g}" for k in range(first, last + 1)])
-    axes.set_xlim(first - 0.2, last + 0.25 * (last - first) + 0.5)
+    axes.set_xlim(first - 0.15 * (last - first) * (first < 0) - 0.2, last + 0.4 * (last - first) + 0.5)
     axes.set_xlabel("time of the best peer / time of this library; right of 1 this library is faster")
     axes.set_title(f"{result['machine']['processor']}, {result['machine']['date'][:10]}", fontsize=9)
     return True
@@ -87,7 +93,11 @@ def _scaling(figure: Any, result: Mapping[str, Any]) -> bool:
                 if known:
                     axes.loglog(*zip(*known, strict=True), "o-", markersize=3, label=name, color=COLOURS.get(name))
             axes.set(xlabel=sweep["axis"], ylabel=kind if column == 0 else "")
-            if axes.lines:
+            axes.set_xticks(sweep["sizes"], [str(size) for size in sweep["sizes"]], fontsize=7)
+            axes.minorticks_off()
+            if not axes.lines:
+                axes.set_axis_off()
+            elif column == 0:
                 axes.legend(fontsize=6)
     return True
 

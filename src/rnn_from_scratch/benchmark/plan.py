@@ -153,7 +153,7 @@ DEFAULT = Tier(
     ),
     pace=Pace(5, 0.05),
     program_rounds=2,
-    quality_epochs=100,
+    quality_epochs=120,
     scaling="some",
 )
 

@@ -106,7 +106,7 @@ def whole_programs(peers: Sequence[Peer], native: bool, rounds: int, epochs: int
                 entry["failed"] = str(error)
                 continue
             for key in ("import", "seconds", "peak", "growth"):
-                if one.get(key) is not None:
+                if one.get(key) is not None and (library or key != "import"):
                     entry[key].append(one[key])
     for title, library, *_ in entries:
         found[title]["installed"] = installed_bytes(library.needs[0][1] if library else "numpy")

@@ -58,6 +58,20 @@ class OnlyCandidate(keras.constraints.Constraint):  # type: ignore[misc]  # Kera
         return w * self.mask
 
 
+class PublishedAdam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras is not there when types are checked
+    """With ε added to the root of the corrected second moment, as published; Keras corrects after adding it."""
+
+    epsilon: Any
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        kept, t = self.epsilon, keras.ops.cast(self.iterations + 1, variable.dtype)
+        self.epsilon = kept * keras.ops.sqrt(1 - self.beta_2**t)
+        try:
+            super().update_step(gradient, variable, learning_rate)
+        finally:
+            self.epsilon = kept
+
+
 def make_model(problem: Problem) -> Any:
     _, H, O = problem.sizes  # noqa: E741  # the alphabet's letter
     words: dict[str, Any] = {"bias_constraint": OnlyCandidate(H)} if problem.cell == "gru" else {}
@@ -87,11 +101,8 @@ class Training:
         self.problem = problem
         self.model = make_model(problem)
         words = {"learning_rate": problem.learning_rate, "global_clipnorm": problem.clip}
-        if problem.optimizer == "sgd":
-            optimizer = keras.optimizers.SGD(**words)
-        else:
-            # It adds ε before it corrects the moments, so that ε counts for more: a smaller one comes closest to 1e-8.
-            optimizer = keras.optimizers.Adam(**words, epsilon=3e-10)
+        sgd = problem.optimizer == "sgd"
+        optimizer = keras.optimizers.SGD(**words) if sgd else PublishedAdam(**words, epsilon=1e-8)
         self.model.compile(optimizer, "mse")
         optimizer.build(self.model.trainable_variables)
         self.first = [np.array(v) for v in optimizer.variables]
