@@ -227,6 +227,8 @@ def add_peers():
             if peer is PEERS[0]:
                 sys.exit("The benchmark compares with PyTorch, which could not be installed; what pip said is above.")
             say("Could not be installed here, so the benchmark will say that it is missing: %s" % peer)
+        # What came may have replaced something that was there, which must not look like a broken environment.
+        write_stamp(dict(read_stamp(), packages=installed_packages()))
 
 
 def is_there(requirement):
