@@ -128,8 +128,9 @@ def test_missing_broken_and_slower_ones_are_named() -> None:
 
 
 def test_disagreement_is_relative_and_strict() -> None:
-    reference = {"a": np.array([10.0, 0.0]), "b": np.array([1.0])}
-    assert disagreement({"a": np.array([10.0, 0.5]), "b": np.array([1.0])}, reference) == 0.05
+    reference = {"a": np.array([6.0, 8.0]), "b": np.array([1.0])}
+    assert disagreement({"a": np.array([6.3, 8.4]), "b": np.array([1.0])}, reference) == pytest.approx(0.05)
+    assert disagreement({"a": np.array([6.0, 8.0]), "b": np.array([1.2])}, reference) == pytest.approx(0.2)
     assert disagreement({"a": np.array([10.0, math.nan]), "b": np.array([1.0])}, reference) == math.inf
     assert disagreement({"a": np.array([10.0, 0.0])}, reference) == math.inf
     assert disagreement({"a": np.array([[10.0], [0.0]]), "b": np.array([1.0])}, reference) == math.inf
