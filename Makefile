@@ -1,15 +1,15 @@
 # Short names for the commands of dev.py, which also work without make. Another interpreter: make test PYTHON=python3.12
-# Arguments for pytest: make test ARGS="-x -k elman"
+# Arguments for the command: make test ARGS="-x -k elman", make benchmark ARGS=--quick
 
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint benchmark clean
 
 help:
 	@$(PYTHON) dev.py help
 
-demo test lint:
+demo test lint benchmark:
 	@$(PYTHON) dev.py $@ $(ARGS)
 
 clean:

@@ -4,10 +4,12 @@
     python3 dev.py demo             train on real data, print the comparison, write a picture of the forecast
     python3 dev.py test [...]       run the test suite; what follows goes to pytest, e.g. test -x -k elman
     python3 dev.py lint             ruff and mypy
+    python3 dev.py benchmark [...]  the documented table and the race against other libraries, e.g. benchmark --quick
     python3 dev.py clean            remove the virtual environment and everything that was built
 
 The first run makes a virtual environment in .venv and installs the project into it, editable, with what the command
-needs. Later runs start at once, until something changes that the installation depends on.
+needs. Later runs start at once, until something changes that the installation depends on. The benchmark has an
+environment of its own, .venv-benchmark, so that what it races against changes nothing in the other one.
 """
 # Old Pythons must be able to parse this file, or they would show a SyntaxError instead of the sentence below:
 # no annotations and no f-strings here.
@@ -26,7 +28,7 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-VENV = ROOT / ".venv"
+VENV = ROOT / (".venv-benchmark" if sys.argv[1:2] == ["benchmark"] else ".venv")
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STAMP = VENV / "installed.json"
@@ -37,9 +39,14 @@ BASE_PYTHON = os.path.realpath(getattr(sys, "_base_executable", None) or sys.exe
 # Extras of pyproject.toml, each containing the ones before it.
 EXTRAS = ["plot", "test", "dev"]
 
+# What the benchmark races against, each with what it needs to take part. The first one is needed, the others are reported
+# as missing where they cannot be installed.
+PEERS = ["torch==2.13.0", "jax", "keras", "onnxruntime onnx", "openvino onnx", "ai-edge-litert flatbuffers"]
+
 COMMANDS = {
+    "benchmark": ("plot", [[BIN / "rnn-from-scratch", "benchmark"]]),
     "demo": ("plot", [[BIN / "rnn-from-scratch", "demo"]]),
-    "test": ("test", [[PYTHON, "-m", "pytest"]]),
+    "test": ("test", [[PYTHON, "-m", "pytest", "-n", "auto"]]),
     "lint": ("dev", [[PYTHON, "-m"] + tool.split() for tool in ("ruff check .", "ruff format --check .", "mypy")]),
 }
 
@@ -65,6 +72,8 @@ def main(arguments):
         return "Unknown command: %s" % name
     extra, programs = COMMANDS[name]
     prepare(extra)
+    if name == "benchmark":
+        add_peers()
     # All programs run, also after a failure, so that one run of `lint` shows everything.
     statuses = [subprocess.call(list(map(str, program)) + rest, cwd=ROOT) for program in programs]
     return next(filter(None, statuses), 0)
@@ -74,7 +83,7 @@ def main(arguments):
 
 
 def prepare(extra):
-    """Leave an environment in .venv in which the project is installed with at least this extra."""
+    """Leave an environment in which the project is installed with at least this extra."""
     python, project = python_fingerprint(), project_fingerprint()
     stamp = read_stamp()
     if stamp and stamp["python"] == python and environment_works(stamp):
@@ -153,7 +162,7 @@ def write_stamp(stamp):
 
 
 def make_environment():
-    say("Making a virtual environment in .venv")
+    say("Making a virtual environment in %s" % VENV.name)
     remove(VENV)
     if succeeds([BASE_PYTHON, "-m", "venv", VENV]):
         return
@@ -188,7 +197,7 @@ def ways_to_get_pip():
 
 
 def install(extra):
-    say("Installing the project into .venv; this takes a minute or two")
+    say("Installing the project into %s; this takes a minute or two" % VENV.name)
     # Editable installation of a project like this one came with pip 21.3, and Python 3.10.0 brought an older one.
     pip_install("pip>=21.3")
     pip_install("--editable", ".[%s]" % extra)
@@ -202,9 +211,31 @@ def install(extra):
 
 
 def install_extra(extra):
-    say("Adding to .venv what this command needs")
+    say("Adding to %s what this command needs" % VENV.name)
     # The project by its name, not its folder: it is there, so that nothing is compiled again.
     pip_install("rnn-from-scratch[%s]" % extra)
+
+
+def add_peers():
+    """Install what the benchmark races against and is not there yet; only the first one has to be possible."""
+    for peer in PEERS:
+        if all(is_there(requirement) for requirement in peer.split()):
+            continue
+        say("Adding to %s: %s" % (VENV.name, peer))
+        command = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"] + peer.split()
+        if subprocess.call(list(map(str, command)), cwd=ROOT):
+            if peer is PEERS[0]:
+                sys.exit("The benchmark compares with PyTorch, which could not be installed; what pip said is above.")
+            say("Could not be installed here, so the benchmark will say that it is missing: %s" % peer)
+        # What came may have replaced something that was there, which must not look like a broken environment.
+        write_stamp(dict(read_stamp(), packages=installed_packages()))
+
+
+def is_there(requirement):
+    code = "import importlib.metadata, sys; v = importlib.metadata.version(sys.argv[1]); w = sys.argv[2]; sys.exit("
+    code += "bool(w) and v.split('+')[0] != w)"
+    name, _, version = requirement.partition("==")
+    return succeeds([PYTHON, "-c", code, name, version])
 
 
 def pip_install(*what):
@@ -238,7 +269,7 @@ def remove(path):
 
 
 def clean():
-    names = [".venv", "build", "dist", "demo-output", "htmlcov", ".coverage"]
+    names = [".venv", ".venv-benchmark", "build", "dist", "demo-output", "benchmark-output", "htmlcov", ".coverage"]
     names += [".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"]
     for name in names:
         remove(ROOT / name)

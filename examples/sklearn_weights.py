@@ -4,8 +4,8 @@ Run it: ``python examples/sklearn_weights.py [--quick]``
 
 The monthly CO2 of Mauna Loa comes with the library. Months that were never measured are interpolated, and know their future:
 as targets they weigh nothing. In a second variant a month weighs half of what a month ten years later weighs, since the
-increase is not what it was. The last five years are the test, scored once; nothing was tuned. Beside the network stands ridge
-regression with the same weights, on the same 36 changes and on a summary of them.
+increase is not what it was. The last five years are the test: no setting was chosen by its score, but it has been looked at
+before. Beside the network stands ridge regression with the same weights, on the same 36 changes and on a summary of them.
 """
 
 import sys

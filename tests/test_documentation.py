@@ -22,6 +22,7 @@ MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(rnn_from_scratch.__path__, "rnn_from_scratch.")
     if not module.name.endswith(("_native", "__main__"))
+    and ".peers." not in module.name  # each of these imports a library that may be missing
 )
 # Only with the extra `sklearn`
 NEEDS_SKLEARN = ("rnn_from_scratch.estimators", "estimators.md")

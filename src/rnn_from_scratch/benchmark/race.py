@@ -1,0 +1,188 @@
+"""A race between libraries: every contestant in turn, round after round, and ratios taken within a round."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rnn_from_scratch.benchmark.processes import Array, Library
+from rnn_from_scratch.benchmark.statistics import Paired, Spread
+
+__all__ = ["Entry", "Pace", "best", "compared", "disagreement", "race"]
+
+EPOCHS_CHECKED = 3
+TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
+HEAT = 1.25
+"""A way of writing that is this much slower than its library's fastest one is not timed further."""
+
+FINALISTS = 2
+"""So many ways of writing the same with one library are timed at most."""
+
+
+@dataclass
+class Entry:
+    """What is known of one contestant.
+
+    Attributes
+    ----------
+    library : str
+    status : str
+        'timed', 'slower' than another way of writing the same with the same library, 'disagrees', or why it is missing.
+    preparation : float
+        Seconds until it had worked once: construction and compilation included.
+    disagreement : float
+        Largest relative distance from the reference; see `disagreement`.
+    heat : float
+        Seconds per unit in the round before the first.
+    wall, cpu : list of float
+        Seconds per unit of every round, by the clock on the wall and by the processor's own count.
+    """
+
+    library: str
+    status: str = ""
+    preparation: float = math.nan
+    disagreement: float = math.nan
+    heat: float = math.nan
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many rounds there are, and how many seconds a contestant's turn takes."""
+
+    rounds: int
+    seconds: float
+
+
+def disagreement(found: Mapping[str, Array], reference: Mapping[str, Array]) -> float:
+    """Largest distance of any array from the reference, ‖found − reference‖ / ‖reference‖; ∞ for another shape or a NaN.
+
+    It is not the largest distance of any number: Adam divides each gradient by its own size, so that a weight whose gradient
+    is next to nothing takes a step that rounding decides, in every library.
+
+    >>> disagreement({"W": np.array([3.0, 4.5])}, {"W": np.array([3.0, 4.0])})
+    0.1
+    """
+    if found.keys() != reference.keys():
+        return math.inf
+    distances = []
+    for name, array in reference.items():
+        if found[name].shape != array.shape:
+            return math.inf
+        size = max(float(np.linalg.norm(array)), 1e-300)
+        distances.append(float(np.linalg.norm(found[name] - array)) / size)
+    return math.inf if any(map(math.isnan, distances)) else max(distances)
+
+
+def race(libraries: Sequence[Library], oracle: Library, problem: Any, pace: Pace) -> dict[str, dict[str, Any]]:
+    """Check every contestant, then time those that agree, in turns.
+
+    Parameters
+    ----------
+    libraries : sequence of Library
+        Those that are missing are left out.
+    oracle : Library
+        The one whose module has a `reference`.
+    problem : object
+        Sent to all of them.
+    pace : Pace
+
+    Returns
+    -------
+    dict of str to dict
+        The fields of `Entry` by the names of contestants.
+    """
+    oracle("open", problem)
+    reference = oracle("reference", EPOCHS_CHECKED)
+    tolerance = TOLERANCE[str(problem.X.dtype)]
+    entries: dict[str, Entry] = {}
+    owners: dict[str, Library] = {}
+    for library in libraries:
+        if library.missing:
+            continue
+        try:
+            names = library("open", problem)
+        except RuntimeError as error:
+            entries[library.name] = Entry(library.name, str(error))
+            continue
+        for name, why in names.items():
+            entries[name], owners[name] = Entry(library.name, why), library
+    for name, library in owners.items():
+        if not entries[name].status:
+            _qualify(entries[name], library, name, reference, tolerance, pace)
+    _drop_slower(entries, owners)
+    _take_turns(entries, owners, pace)
+    return {name: asdict(entry) for name, entry in entries.items()}
+
+
+def _qualify(
+    entry: Entry, library: Library, name: str, reference: Mapping[str, Array], tolerance: float, pace: Pace
+) -> None:
+    """Agreement first, then the round before the first, which warms up."""
+    try:
+        entry.preparation = library("enter", name)
+        entry.disagreement = disagreement(library("results", name, EPOCHS_CHECKED), reference)
+        entry.status = "timed" if entry.disagreement <= tolerance else "disagrees"
+        if entry.status == "timed":
+            entry.heat = library("measure", name, pace.seconds).wall
+    except RuntimeError as error:
+        entry.status = f"failed: {error}"
+
+
+def _drop_slower(entries: Mapping[str, Entry], owners: Mapping[str, Library]) -> None:
+    """Of each library's ways of writing the same, the clearly slower ones end here. The two of ours stay."""
+    heats: dict[str, list[float]] = {}
+    for entry in entries.values():
+        if entry.status == "timed":
+            heats.setdefault(entry.library, []).append(entry.heat)
+    limits = {library: min(HEAT * min(times), sorted(times)[:FINALISTS][-1]) for library, times in heats.items()}
+    for name, entry in entries.items():
+        if entry.status == "timed" and entry.library != "ours" and entry.heat > limits[entry.library]:
+            entry.status = "slower"
+        if name in owners and entry.status != "timed" and not owners[name].missing:
+            owners[name]("leave", name)
+
+
+def _take_turns(entries: Mapping[str, Entry], owners: Mapping[str, Library], pace: Pace) -> None:
+    """In each round another one begins."""
+    timed = [name for name, entry in entries.items() if entry.status == "timed"]
+    for turn in range(pace.rounds):
+        first = turn % max(len(timed), 1)
+        for name in timed[first:] + timed[:first]:
+            try:
+                seconds = owners[name]("measure", name, pace.seconds)
+            except RuntimeError as error:
+                entries[name].status = f"failed: {error}"
+                timed.remove(name)
+                continue
+            entries[name].wall.append(seconds.wall)
+            entries[name].cpu.append(seconds.cpu)
+
+
+Entries = Mapping[str, Mapping[str, Any]]
+"""What `race` gives."""
+
+
+def best(entries: Entries, *, ours: bool, library: str | None = None, clock: str = "wall") -> str | None:
+    """The contestant with the smallest median: of ours, or of the others, or of one library; None if none was timed.
+
+    >>> times = {"library": "other", "status": "timed", "wall": [1.0, 2.0, 3.0]}
+    >>> best({"a": times, "b": times | {"wall": [1.0, 1.5, 3.0]}}, ours=False)
+    'b'
+    """
+    timed = [
+        name
+        for name, entry in entries.items()
+        if entry["status"] == "timed" and (entry["library"] == "ours") == ours and library in (None, entry["library"])
+    ]
+    return min(timed, key=lambda name: Spread.of(entries[name][clock]).median, default=None)
+
+
+def compared(entries: Entries, theirs: str, ours: str, clock: str = "wall") -> Paired:
+    """How many times longer one contestant took than another, round by round."""
+    return Paired.of(entries[theirs][clock], entries[ours][clock])
