@@ -53,6 +53,11 @@ inline __attribute__((always_inline)) void accumulate(
   }
 }
 
+// Whether an epilogue has an edge: columns beyond which vectors have no place of their own. It then says which columns are
+// `inside`; of a tile that is not, it gets the sums row by row, through `at_edge`, whose code is there once and not for every
+// vector of every tile.
+template <class Epilogue> constexpr bool has_edge = false;
+
 // However large a product is, its tiles are short: between them a run can be interrupted.
 template <int ROWS, int VECTORS, int SPLIT, class Real, class Spent, class Epilogue>
 inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index column, const Operands<Real>& first,
@@ -60,17 +65,29 @@ inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index c
   Vector<Real> sum[SPLIT][ROWS][VECTORS] = {};
   accumulate<ROWS, VECTORS, SPLIT, Real>(sum, first, row, column);
   accumulate<ROWS, VECTORS, SPLIT, Real>(sum, second, row, column);
+  pulse.spend(ROWS * VECTORS * (first.depth + second.depth));
+  const auto each_total = [&](const auto& take) __attribute__((always_inline)) {
 #pragma GCC unroll 8
-  for (int r = 0; r < ROWS; ++r) {
+    for (int r = 0; r < ROWS; ++r) {
 #pragma GCC unroll 8
-    for (int v = 0; v < VECTORS; ++v) {
-      Vector<Real> total = sum[0][r][v];
+      for (int v = 0; v < VECTORS; ++v) {
+        Vector<Real> total = sum[0][r][v];
 #pragma GCC unroll 8
-      for (int s = 1; s < SPLIT; ++s) total += sum[s][r][v];
-      epilogue(row + r, column + v * lanes<Real>, total);
+        for (int s = 1; s < SPLIT; ++s) total += sum[s][r][v];
+        take(r, v * lanes<Real>, total);
+      }
+    }
+  };
+  constexpr Index columns = VECTORS * lanes<Real>;
+  if constexpr (has_edge<Epilogue>) {
+    if (!epilogue.inside(column, columns)) {
+      Real totals[ROWS * columns];
+      each_total([&](int r, Index c, Vector<Real> total) __attribute__((always_inline)) { store(totals + r * columns + c, total); });
+      for (int r = 0; r < ROWS; ++r) epilogue.at_edge(row + r, column, totals + r * columns, columns);
+      return;
     }
   }
-  pulse.spend(ROWS * VECTORS * (first.depth + second.depth));
+  each_total([&](int r, Index c, Vector<Real> total) __attribute__((always_inline)) { epilogue(row + r, column + c, total); });
 }
 
 // One row: as many columns at once as there are, and enough chains of sums to keep the processor busy.
@@ -201,9 +218,12 @@ template <class Real> struct IntoRows {
   Real* to;
   Index width, count;
 
-  void operator()(Index row, Index column, Vector<Real> sum) const {
-    store_some(to + row * width + column, sum, count - column);
+  bool inside(Index column, Index columns) const { return column + columns <= count; }
+  void operator()(Index row, Index column, Vector<Real> sum) const { store(to + row * width + column, sum); }
+  __attribute__((noinline)) void at_edge(Index row, Index column, const Real* sums, Index columns) const {
+    copy_row(to + row * width + column, sums, count - column < columns ? count - column : columns);
   }
 };
+template <class Real> constexpr bool has_edge<IntoRows<Real>> = true;
 
 }  // namespace

@@ -245,22 +245,29 @@ template <class Real> struct IntoGradients {
   Blocks below;
   bool adds;  // to what is there
 
-  void put(Real* to, Vector<Real> sum, Index count) const { adds ? add_some(to, sum, count) : store_some(to, sum, count); }
-
+  bool inside(Index column, Index columns) const { return d_W_h && first + column + columns <= H; }
   void operator()(Index i, Index column, Vector<Real> sum) const {
-    column += first;
-    if (column < H_pad) {
-      if (d_W_h) put(d_W_h + i * H + column, sum, H - column);
-      return;
+    Real* to = d_W_h + i * H + first + column;
+    store(to, adds ? load(to) + sum : sum);
+  }
+  __attribute__((noinline)) void at_edge(Index i, Index column, const Real* sums, Index columns) const {
+    const Index begin = first + column, end = begin + columns;
+    // The sums that belong to the columns from `from` on, `count` of them, as far as they are here.
+    const auto put = [&](Real* to, Index from, Index count) {
+      const Index skipped = begin > from ? begin - from : 0, last = end - from < count ? end - from : count;
+      if (last <= skipped) return;
+      const Real* own = sums + (from + skipped - begin);
+      if (!adds) return copy_row(to + skipped, own, last - skipped);
+      for (Index k = 0; k < last - skipped; ++k) to[skipped + k] += own[k];
+    };
+    if (d_W_h) put(d_W_h + i * H, 0, H);
+    for (Index b = 0; d_W_x && b < below.count; ++b) {
+      put(d_W_x + i * below.numbers() + b * below.size, H_pad + b * below.distance, below.size);
     }
-    const Index d = column - H_pad;  // the columns of x, and after them the column of ones
-    if (d_W_x && d < D) {
-      const Index block = d >= below.distance && below.count > 1, inside = d - block * below.distance;
-      if (inside < below.size) put(d_W_x + i * below.numbers() + block * below.size + inside, sum, below.size - inside);
-    }
-    if (d <= D && D < d + lanes<Real>) d_b[i] = sum[D - d] + (adds ? d_b[i] : 0);
+    put(d_b + i, H_pad + D, 1);
   }
 };
+template <class Real> constexpr bool has_edge<IntoGradients<Real>> = true;
 
 // d_W_x, d_W_h, d_b_h and d_b_hn in the flat order: for each column a product over all rows of all steps, some rows at a time.
 template <class Cell, class Real>

@@ -83,12 +83,6 @@ template <class Real> inline void store_some(Real* to, Vector<Real> values, Inde
   copy_less_than_a_vector(to, room, count);
 }
 
-template <class Real> inline void add_some(Real* to, Vector<Real> values, Index count) {
-  Real room[lanes<Real>] = {};
-  copy_less_than_a_vector(room, to, count >= lanes<Real> ? 0 : count);
-  store_some(to, values + load(count >= lanes<Real> ? to : room), count);
-}
-
 template <class Real> inline void zero(Real* to, Index padded_count) {
   for (Index i = 0; i < padded_count; i += lanes<Real>) store(to + i, Vector<Real>{});
 }
