@@ -54,8 +54,8 @@ inline __attribute__((always_inline)) void accumulate(
 }
 
 // Whether an epilogue has an edge: columns beyond which vectors have no place of their own. It then says which columns are
-// `inside`; of a tile that is not, it gets the sums row by row, through `at_edge`, whose code is there once and not for every
-// vector of every tile.
+// `inside`; of a tile that is not, it gets the rows of sums through `at_edge`, whose code is there once and not for every vector
+// of every tile.
 template <class Epilogue> constexpr bool has_edge = false;
 
 // However large a product is, its tiles are short: between them a run can be interrupted.
@@ -83,8 +83,7 @@ inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index c
     if (!epilogue.inside(column, columns)) {
       Real totals[ROWS * columns];
       each_total([&](int r, Index c, Vector<Real> total) __attribute__((always_inline)) { store(totals + r * columns + c, total); });
-      for (int r = 0; r < ROWS; ++r) epilogue.at_edge(row + r, column, totals + r * columns, columns);
-      return;
+      return epilogue.at_edge(row, ROWS, column, totals, columns);
     }
   }
   each_total([&](int r, Index c, Vector<Real> total) __attribute__((always_inline)) { epilogue(row + r, column + c, total); });
@@ -220,8 +219,9 @@ template <class Real> struct IntoRows {
 
   bool inside(Index column, Index columns) const { return column + columns <= count; }
   void operator()(Index row, Index column, Vector<Real> sum) const { store(to + row * width + column, sum); }
-  __attribute__((noinline)) void at_edge(Index row, Index column, const Real* sums, Index columns) const {
-    copy_row(to + row * width + column, sums, count - column < columns ? count - column : columns);
+  __attribute__((noinline)) void at_edge(Index row, Index rows, Index column, const Real* sums, Index columns) const {
+    const Index wanted = count - column < columns ? count - column : columns;
+    for (Index r = 0; r < rows; ++r) copy_row(to + (row + r) * width + column, sums + r * columns, wanted);
   }
 };
 template <class Real> constexpr bool has_edge<IntoRows<Real>> = true;

@@ -250,21 +250,24 @@ template <class Real> struct IntoGradients {
     Real* to = d_W_h + i * H + first + column;
     store(to, adds ? load(to) + sum : sum);
   }
-  __attribute__((noinline)) void at_edge(Index i, Index column, const Real* sums, Index columns) const {
+  __attribute__((noinline)) void at_edge(Index i, Index rows, Index column, const Real* sums, Index columns) const {
     const Index begin = first + column, end = begin + columns;
-    // The sums that belong to the columns from `from` on, `count` of them, as far as they are here.
-    const auto put = [&](Real* to, Index from, Index count) {
+    // The sums of the columns from `from` on, `count` of them, as far as they are here, into rows that are `width` apart.
+    const auto put = [&](Real* to, Index width, Index from, Index count) {
       const Index skipped = begin > from ? begin - from : 0, last = end - from < count ? end - from : count;
       if (last <= skipped) return;
       const Real* own = sums + (from + skipped - begin);
-      if (!adds) return copy_row(to + skipped, own, last - skipped);
-      for (Index k = 0; k < last - skipped; ++k) to[skipped + k] += own[k];
+      to += i * width + skipped;
+      for (Index r = 0; r < rows; ++r, to += width, own += columns) {
+        if (!adds) copy_row(to, own, last - skipped);
+        for (Index k = 0; adds && k < last - skipped; ++k) to[k] += own[k];
+      }
     };
-    if (d_W_h) put(d_W_h + i * H, 0, H);
+    if (d_W_h) put(d_W_h, H, 0, H);
     for (Index b = 0; d_W_x && b < below.count; ++b) {
-      put(d_W_x + i * below.numbers() + b * below.size, H_pad + b * below.distance, below.size);
+      put(d_W_x + b * below.size, below.numbers(), H_pad + b * below.distance, below.size);
     }
-    put(d_b + i, H_pad + D, 1);
+    put(d_b, 1, H_pad + D, 1);
   }
 };
 template <class Real> constexpr bool has_edge<IntoGradients<Real>> = true;
