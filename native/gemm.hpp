@@ -54,8 +54,8 @@ inline __attribute__((always_inline)) void accumulate(
 }
 
 // Whether an epilogue has an edge: columns beyond which vectors have no place of their own. It then says which columns are
-// `inside`; of a tile that is not, it gets the rows of sums through `at_edge`, whose code is there once and not for every vector
-// of every tile.
+// `inside`; of a tile that is not, it gets the rows of sums through `at_edge`, whose code is there once and not for every
+// vector of every tile.
 template <class Epilogue> constexpr bool has_edge = false;
 
 // However large a product is, its tiles are short: between them a run can be interrupted.
@@ -82,7 +82,9 @@ inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index c
   if constexpr (has_edge<Epilogue>) {
     if (!epilogue.inside(column, columns)) {
       Real totals[ROWS * columns];
-      each_total([&](int r, Index c, Vector<Real> total) __attribute__((always_inline)) { store(totals + r * columns + c, total); });
+      each_total([&](int r, Index c, Vector<Real> total) __attribute__((always_inline)) {
+        store(totals + r * columns + c, total);
+      });
       return epilogue.at_edge(row, ROWS, column, totals, columns);
     }
   }
