@@ -73,7 +73,16 @@ def test_python_blocks_run(document: Path, monkeypatch: pytest.MonkeyPatch, tmp_
         exec(compile(code, str(document), "exec"), namespace)
     if document.parent in (ROOT, ROOT / "docs") and document.name in ("README.md", "api.md"):
         assert len(blocks(document, "python")) >= 2
-    assert all(language in ("python", "sh", "text", "") for language, _ in BLOCK.findall(document.read_text("utf-8")))
+    assert all(
+        language in ("python", "cpp", "sh", "text", "") for language, _ in BLOCK.findall(document.read_text("utf-8"))
+    )
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
+def test_cpp_blocks_are_lines_of_the_kernels(document: Path) -> None:
+    lines = {line.strip() for file in (ROOT / "native").iterdir() for line in file.read_text("utf-8").splitlines()}
+    for code in blocks(document, "cpp"):
+        assert {line.strip() for line in code.splitlines()} <= lines
 
 
 def accepted_by_the_command(words: list[str]) -> bool:
