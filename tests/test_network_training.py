@@ -217,3 +217,8 @@ def test_adam_takes_whole_numbers_and_numpy_scalars(engine: str) -> None:
     net = network(engine)
     history = net.fit(*data(), 2, optimizer=Adam(beta1=0, beta2=np.float32(0.5), epsilon=1))
     assert history.loss[1] < history.loss[0]
+
+
+def test_a_forgotten_argument_is_missed_by_the_name_that_users_know() -> None:
+    with pytest.raises(TypeError, match=r"^Network\.fit\(\) missing 1 required positional argument: 'epochs'"):
+        network().fit(*data())  # type: ignore[call-arg]

@@ -235,3 +235,6 @@ class NetworkTraining(NetworkBase):
                 )
             meant.update(found)
         return tuple(name for name in known if name in meant)
+
+
+NetworkTraining.fit.__qualname__ = "Network.fit"  # what Python's own message calls it when an argument is missing
