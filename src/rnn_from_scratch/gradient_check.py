@@ -93,10 +93,10 @@ def check_gradients(
 
     For each tensor W a random direction V of unit length is drawn, and ``Σ d_W ⊙ V`` is held against
     ``(8 (L(W + εV) − L(W − εV)) − (L(W + 2εV) − L(W − 2εV))) / 12ε``, which differs from the slope by a term in ε⁴ only: also
-    where training has made the slope nearly zero, and curvature is all there is. The gradient comes from the network's own engine and precision, the two losses from
-    the NumPy engine in float64, so that a mistake of either engine, or of the precision, shows. Where an activation has a
-    kink (relu), or a loss has one ('mae'), a difference across it is no slope: use smooth data or another seed. Nothing is
-    dropped. Learned states and embeddings are tensors like any other.
+    where training has made the slope nearly zero, and curvature is all there is. The gradient comes from the network's own
+    engine and precision, the losses from the NumPy engine in float64, so that a mistake of either engine, or of the
+    precision, shows. Where an activation has a kink (relu), or a loss has one ('mae'), a difference across it is no slope: use
+    smooth data or another seed. Nothing is dropped. Learned states and embeddings are tensors like any other.
 
     Parameters
     ----------
