@@ -143,6 +143,7 @@ for dtype, small in (("float32", 1e-40), ("float64", 1e-310)):
         check()
         heard.append(1)
         if len(heard) == 3:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             raise KeyboardInterrupt
     signal.signal(signal.SIGALRM, handler)
     large = Network(3, [Elman(256)], 1, engine="native", dtype=dtype)
@@ -151,7 +152,6 @@ for dtype, small in (("float32", 1e-40), ("float64", 1e-310)):
     try:
         large.fit(X, X[:, :, :1], 30, batch_size=64)
     except KeyboardInterrupt:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         check()
     assert len(heard) == 3
     linear.fit(X[:, :3, :1] * np.dtype(dtype).type(small), X[:, :3, :1], 3)
