@@ -52,6 +52,17 @@ def count(work):
     return rounds(2000) - rounds(1000)
 
 
+class Nothing:
+    '''What a call costs the interpreter: Python 3.10 makes an object for a method that is called by keyword.'''
+
+    def step(self, x, out=None):
+        return out
+
+
+nothing = Nothing()
+few = 10  # in a thousand rounds: the interpreter takes one now and then
+
+
 def one_array():
     return count(lambda: np.empty_like(y))
 
@@ -67,13 +78,13 @@ for layers in ([Elman(7)], [GRU(33)], [GRU(5, "before"), LSTM(64, learned_state=
                 y = np.empty((*N, 2), dtype)
                 assert count(lambda: [y]) >= 1000  # the counter counts
                 case = layers, dtype, streams, V
-                assert count(lambda: stream.step(x, y)) == 0, case
-                assert count(lambda: stream.step(x, out=y)) == 0, case
-                assert count(lambda: stream.step(x)) <= one_array(), case
+                assert count(lambda: stream.step(x, y)) < count(lambda: nothing.step(x, y)) + few, case
+                assert count(lambda: stream.step(x, out=y)) < count(lambda: nothing.step(x, out=y)) + few, case
+                assert count(lambda: stream.step(x)) < one_array() + few, case
                 if V is None:
                     X = np.ones((2, 9, 4), dtype)
                     y = network.predict(X)
-                    assert count(lambda: network.predict(X)) <= one_array(), case
+                    assert count(lambda: network.predict(X)) < one_array() + few, case
 print("counted")
 """
 
