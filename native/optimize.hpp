@@ -14,18 +14,29 @@ using rnn::NetworkShape;
 using rnn::OptimizerKind;
 using rnn::Range;
 
-template <class Real> double sum_of_squares(const Real* values, Index count) {
-  constexpr Index chains = 32;  // side by side, because one sum would wait for itself
-  double sums[chains] = {};     // in double: a float gradient of 1e30 has a norm
-  Index i = 0;
-  for (; i + chains <= count; i += chains) {
-#pragma omp simd
-    for (Index c = 0; c < chains; ++c) sums[c] += double(values[i + c]) * double(values[i + c]);
-  }
-  for (; i < count; ++i) sums[0] += double(values[i]) * double(values[i]);
+// Sums of a few numbers each in their own precision, all together in double.
+template <class Sum, class Real> double sum_of_squares_in(const Real* values, Index count) {
+  constexpr Index chains = 32, most = 32 * chains;  // side by side, because one sum would wait for itself
   double total = 0;
-  for (Index c = 0; c < chains; ++c) total += sums[c];
+  for (Index first = 0; first < count; first += most) {
+    const Index last = count - first < most ? count : first + most;
+    Sum sums[chains] = {};
+    Index i = first;
+    for (; i + chains <= last; i += chains) {
+#pragma omp simd
+      for (Index c = 0; c < chains; ++c) sums[c] += Sum(values[i + c]) * Sum(values[i + c]);
+    }
+    for (; i < last; ++i) sums[0] += Sum(values[i]) * Sum(values[i]);
+    for (Index c = 0; c < chains; ++c) total += double(sums[c]);
+  }
   return total;
+}
+
+// A gradient of 1e30 has a norm, in float too, and so has one of 1e-30.
+template <class Real> double sum_of_squares(const Real* values, Index count) {
+  constexpr double small = 1e-28, large = 1e+37;  // between them, no square was lost that would have counted
+  const double total = sum_of_squares_in<Real>(values, count);
+  return total > small && total < large ? total : sum_of_squares_in<double>(values, count);
 }
 
 template <class Real> void scale(Real* values, Index count, Real factor) {

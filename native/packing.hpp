@@ -78,26 +78,29 @@ template <class Real> struct LayerWeights {
 };
 
 // Writes the transpose of `from`, (rows, columns) with rows from_row apart, its columns padded to whole vectors:
-// to[c · to_row + r] = from[r · from_row + c]. A vector of rows at a time, so that every cache line is written whole.
+// to[c · to_row + r] = from[r · from_row + c]. A vector of rows at a time, so that every cache line is written whole. Whole
+// squares are read at the ends of rows, too: behind a matrix of so many rows there is a bias of as many parameters.
 template <class Real>
 void transpose(const Real* from, Index from_row, Index rows, Index columns, Real* to, Index to_row) {
-  for (Index r = 0; r < rows; r += lanes<Real>) {
-    const Index count = rows - r < lanes<Real> ? rows - r : lanes<Real>;
+  Index r = 0;
+  for (; r + lanes<Real> <= rows; r += lanes<Real>) {
     const Real* block = from + r * from_row;
-    Index c = 0;
-    for (; count == lanes<Real> && c + lanes<Real> <= columns; c += lanes<Real>) {
+    for (Index c = 0; c < columns; c += lanes<Real>) {
       Vector<Real> square[lanes<Real>];
 #pragma GCC unroll 16
       for (Index i = 0; i < lanes<Real>; ++i) square[i] = load(block + i * from_row + c);
       transpose_square<Real>(square);
+      Real* place = to + c * to_row + r;
 #pragma GCC unroll 16
-      for (Index i = 0; i < lanes<Real>; ++i) store(to + (c + i) * to_row + r, square[i]);
+      for (Index i = 0; i < lanes<Real>; ++i, place += to_row) {
+        if (c + i < columns) store(place, square[i]);
+      }
     }
-    for (; c < columns; ++c) {  // what is left at the edges
-      Vector<Real> column = {};
-      for (Index i = 0; i < count; ++i) column[i] = block[i * from_row + c];
-      store(to + c * to_row + r, column);
-    }
+  }
+  for (Index c = 0; r < rows && c < columns; ++c) {  // fewer rows than fill a vector
+    Vector<Real> column = {};
+    for (Index i = 0; i < rows - r; ++i) column[i] = from[(r + i) * from_row + c];
+    store(to + c * to_row + r, column);
   }
 }
 
