@@ -4,6 +4,8 @@
 // what the epilogue does with a finished vector of sums while it is still in a register.
 #pragma once
 
+#include <type_traits>
+
 #include "simd.hpp"
 
 namespace {
@@ -21,14 +23,23 @@ template <class Real> struct Operands {
 
 template <class Real> constexpr Operands<Real> no_operands{nullptr, 0, 0, nullptr, 0, 0};
 
+// Far from the processor, b is asked for so many rows before it is needed: wide apart as they lie, no processor guesses them.
+constexpr Index rows_ahead = 16, cache_line_bytes = 64;
+
 // Adds one pair of operands to a tile. SPLIT chains of sums run side by side where the tile alone has too few of them to
 // hide the latency of a fused multiply-add.
-template <int ROWS, int VECTORS, int SPLIT, class Real>
+template <int ROWS, int VECTORS, int SPLIT, bool FAR, class Real>
 inline __attribute__((always_inline)) void accumulate(
-    Vector<Real> (&sum)[SPLIT][ROWS][VECTORS], const Operands<Real>& o, Index row, Index column) {
+    Vector<Real> (&sum)[SPLIT][ROWS][VECTORS], const Operands<Real>& o, Index row) {
   const Real* a = o.a + row * o.a_row;
-  const Real* b = o.b + column;
+  const Real* b = o.b;
   const auto multiply_add = [&](int s) __attribute__((always_inline)) {
+    if constexpr (FAR) {
+#pragma GCC unroll 8
+      for (Index byte = 0; byte < VECTORS * vector_bytes; byte += cache_line_bytes) {
+        __builtin_prefetch(reinterpret_cast<const char*>(b + rows_ahead * o.b_depth) + byte);
+      }
+    }
     Vector<Real> w[VECTORS];
 #pragma GCC unroll 8
     for (int v = 0; v < VECTORS; ++v) w[v] = load(b + v * lanes<Real>);
@@ -58,13 +69,19 @@ inline __attribute__((always_inline)) void accumulate(
 // vector of every tile.
 template <class Epilogue> constexpr bool has_edge = false;
 
-// However large a product is, its tiles are short: between them a run can be interrupted.
-template <int ROWS, int VECTORS, int SPLIT, class Real, class Spent, class Epilogue>
+// The same operands, beginning with another column of b.
+template <class Real> Operands<Real> from_column(Operands<Real> o, Index column) {
+  o.b += column;
+  return o;
+}
+
+// However large a product is, its tiles are short: between them a run can be interrupted. The operands begin with the column.
+template <int ROWS, int VECTORS, int SPLIT, bool FAR = false, class Real, class Spent, class Epilogue>
 inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index column, const Operands<Real>& first,
                                                 const Operands<Real>& second, const Epilogue& epilogue) {
   Vector<Real> sum[SPLIT][ROWS][VECTORS] = {};
-  accumulate<ROWS, VECTORS, SPLIT, Real>(sum, first, row, column);
-  accumulate<ROWS, VECTORS, SPLIT, Real>(sum, second, row, column);
+  accumulate<ROWS, VECTORS, SPLIT, FAR, Real>(sum, first, row);
+  accumulate<ROWS, VECTORS, SPLIT, FAR, Real>(sum, second, row);
   pulse.spend(ROWS * VECTORS * (first.depth + second.depth));
   const auto each_total = [&](const auto& take) __attribute__((always_inline)) {
 #pragma GCC unroll 8
@@ -91,47 +108,30 @@ inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index c
   each_total([&](int r, Index c, Vector<Real> total) __attribute__((always_inline)) { epilogue(row + r, column + c, total); });
 }
 
-// One row: as many columns at once as there are, and enough chains of sums to keep the processor busy.
-template <class Real, class Spent, class Epilogue>
-inline __attribute__((always_inline)) void row_product(Spent& pulse, Index row, Index columns, const Operands<Real>& first,
+// One row: as many columns at once as there are, and enough chains of sums to keep the processor busy. Products with the same
+// b, one after the other, go through the columns in turn `backwards`: what the one before read last is still near.
+template <bool FAR = false, class Real, class Spent, class Epilogue>
+inline __attribute__((always_inline)) void row_product(Spent& pulse, Index columns, bool backwards, const Operands<Real>& first,
                                                        const Operands<Real>& second, const Epilogue& epilogue) {
   constexpr Index L = lanes<Real>;
-  Index column = 0;
-  for (; column + 4 * L <= columns; column += 4 * L) tile<1, 4, 2, Real>(pulse, row, column, first, second, epilogue);
-  for (; column + 2 * L <= columns; column += 2 * L) tile<1, 2, 4, Real>(pulse, row, column, first, second, epilogue);
-  for (; column < columns; column += L) tile<1, 1, 4, Real>(pulse, row, column, first, second, epilogue);
+  const Index fours = columns / (4 * L) * (4 * L);
+  Index column = backwards ? fours - 4 * L : 0;
+  const Index step = backwards ? -4 * L : 4 * L;
+  for (; column >= 0 && column < fours; column += step) {
+    tile<1, 4, 2, FAR>(pulse, 0, column, from_column(first, column), from_column(second, column), epilogue);
+  }
+  column = fours;
+  for (; column + 2 * L <= columns; column += 2 * L) {
+    tile<1, 2, 4>(pulse, 0, column, from_column(first, column), from_column(second, column), epilogue);
+  }
+  for (; column < columns; column += L) {
+    tile<1, 1, 4>(pulse, 0, column, from_column(first, column), from_column(second, column), epilogue);
+  }
 }
 
-// Whether what one row is multiplied with lies so near that a few columns at a time may be read, row after row.
+// Whether what one row is multiplied with lies in the nearest caches.
 template <class Real> constexpr bool is_near(Index columns, Index depth) {
   return columns * depth * Index(sizeof(Real)) <= Index(128) << 10;
-}
-
-// Adds a row times b to the sums in `to`. A few rows of b at a time over all columns: far from the processor, b comes fastest
-// in the order in which it lies in memory.
-template <class Real> void add_row_product(Pulse& pulse, Index row, Index columns, const Operands<Real>& o, Real* to) {
-  const Real *a = o.a + row * o.a_row, *b = o.b;
-  Index k = 0;
-  for (; k + 4 <= o.depth; k += 4, a += 4 * o.a_depth, b += 4 * o.b_depth) {
-    const Vector<Real> x[4] = {broadcast(a[0]), broadcast(a[o.a_depth]), broadcast(a[2 * o.a_depth]),
-                               broadcast(a[3 * o.a_depth])};
-    const Real *b1 = b + o.b_depth, *b2 = b1 + o.b_depth, *b3 = b2 + o.b_depth;
-    for (Index c = 0; c < columns; c += lanes<Real>) {
-      const Vector<Real> even = load(to + c) + x[0] * load(b + c) + x[2] * load(b2 + c);
-      store(to + c, even + (x[1] * load(b1 + c) + x[3] * load(b3 + c)));
-    }
-    pulse.spend(4 * columns / lanes<Real>);
-  }
-  for (; k < o.depth; ++k, a += o.a_depth, b += o.b_depth) {
-    const Vector<Real> x = broadcast(a[0]);
-    for (Index c = 0; c < columns; c += lanes<Real>) store(to + c, load(to + c) + x * load(b + c));
-  }
-}
-
-template <class Real, class Epilogue>
-void single_row(Pulse& pulse, Index row, Index columns, const Operands<Real>& first, const Operands<Real>& second,
-                const Epilogue& epilogue) {
-  row_product<Real>(pulse, row, columns, first, second, epilogue);
 }
 
 // Epilogues that only put sums where they belong; named, so that all their products share one instantiation.
@@ -142,15 +142,15 @@ template <class Real> struct IntoPadded {
   void operator()(Index row, Index column, Vector<Real> sum) const { store(to + row * width + column, sum); }
 };
 
-template <class Real>
-void single_row(Pulse& pulse, Index row, Index columns, const Operands<Real>& first, const Operands<Real>& second,
-                const IntoPadded<Real>& into) {
-  if (is_near<Real>(columns, first.depth + second.depth)) {
-    return row_product<Real>(pulse, row, columns, first, second, into);
+template <class Real, class Epilogue>
+void single_row(Pulse& pulse, Index columns, bool backwards, const Operands<Real>& first, const Operands<Real>& second,
+                const Epilogue& epilogue) {
+  if constexpr (std::is_same_v<Epilogue, IntoPadded<Real>>) {  // weights of states, over and over
+    if (!is_near<Real>(columns, first.depth + second.depth)) {
+      return row_product<true>(pulse, columns, backwards, first, second, epilogue);
+    }
   }
-  zero(into.to + row * into.width, columns);
-  add_row_product<Real>(pulse, row, columns, first, into.to + row * into.width);
-  add_row_product<Real>(pulse, row, columns, second, into.to + row * into.width);
+  row_product(pulse, columns, backwards, first, second, epilogue);
 }
 
 // The largest tile: its sums, a row of b and a broadcast number of a fill the registers.
@@ -176,41 +176,70 @@ struct Parts {
 template <int VECTORS, class Real, class Epilogue>
 void tiles_of_columns(Pulse& pulse, Index column, const Parts& heights, const Operands<Real>& first,
                       const Operands<Real>& second, const Epilogue& epilogue) {
-  if constexpr (VECTORS <= most_vectors) {
-    Index row = 0;
-    for (Index part = 0; part < heights.count; ++part) {
-      switch (heights[part]) {
-        case 1: tile<1, VECTORS, (VECTORS > 2 ? 2 : 4), Real>(pulse, row, column, first, second, epilogue); break;
-        case 2: tile<2, VECTORS, (VECTORS > 2 ? 1 : 2), Real>(pulse, row, column, first, second, epilogue); break;
-        case 3: tile<3, VECTORS, (VECTORS > 1 ? 1 : 2), Real>(pulse, row, column, first, second, epilogue); break;
-        case 4: tile<4, VECTORS, (VECTORS > 1 ? 1 : 2), Real>(pulse, row, column, first, second, epilogue); break;
-        case 5:
-          if constexpr (most_rows == 6) tile<5, VECTORS, 1, Real>(pulse, row, column, first, second, epilogue);
-          break;
-        default:
-          if constexpr (most_rows == 6) tile<6, VECTORS, 1, Real>(pulse, row, column, first, second, epilogue);
-      }
-      row += heights[part];
+  Index row = 0;
+  for (Index part = 0; part < heights.count; ++part) {
+    switch (heights[part]) {
+      case 1: tile<1, VECTORS, (VECTORS > 2 ? 2 : 4)>(pulse, row, column, first, second, epilogue); break;
+      case 2: tile<2, VECTORS, (VECTORS > 2 ? 1 : 2)>(pulse, row, column, first, second, epilogue); break;
+      case 3: tile<3, VECTORS, (VECTORS > 1 ? 1 : 2)>(pulse, row, column, first, second, epilogue); break;
+      case 4: tile<4, VECTORS, (VECTORS > 1 ? 1 : 2)>(pulse, row, column, first, second, epilogue); break;
+      case 5:
+        if constexpr (most_rows == 6) tile<5, VECTORS, 1>(pulse, row, column, first, second, epilogue);
+        break;
+      default:
+        if constexpr (most_rows == 6) tile<6, VECTORS, 1>(pulse, row, column, first, second, epilogue);
     }
+    row += heights[part];
   }
 }
 
+// A few columns of a b that is far away, copied so that one row follows the other: many tiles read them, from a few pages
+// instead of one page per row.
+constexpr Index least_tiles = 16;
+
+template <class Real> struct Panel {
+  static constexpr Index size = (Index(32) << 10) / Index(sizeof(Real));
+  Real numbers[size];
+  Index used = 0;
+
+  static bool holds(Index columns, Index depth) { return columns * depth <= size; }
+  Operands<Real> copy(Operands<Real> o, Index columns) {
+    Real* const first = numbers + used;
+    for (Index k = 0; k < o.depth; ++k, used += columns) {
+      for (Index c = 0; c < columns; c += lanes<Real>) store(numbers + used + c, load(o.b + k * o.b_depth + c));
+    }
+    o.b = first, o.b_depth = columns;
+    return o;
+  }
+};
+
 // epilogue(row, column, sums) for every row < rows and every vector of columns < columns, which is a multiple of the lanes.
 // All rows of a come to a few columns of b before the next columns do: those stay in the nearest cache, however large b is.
+// One row goes through them `backwards` if asked to.
 template <class Real, class Epilogue>
 __attribute__((noinline)) void product(Pulse& pulse, Index rows, Index columns, const Operands<Real>& first,
-                                       const Operands<Real>& second, const Epilogue& epilogue) {
-  if (rows == 1) return single_row<Real>(pulse, 0, columns, first, second, epilogue);
+                                       const Operands<Real>& second, const Epilogue& epilogue, bool backwards = false) {
+  if (rows == 1) return single_row(pulse, columns, backwards, first, second, epilogue);
   const Parts heights(rows, most_rows), vectors(columns / lanes<Real>, most_vectors);
+  const Index depth = first.depth + second.depth;
+  const bool copies = heights.count >= least_tiles && !is_near<Real>(columns, depth);
   Index column = 0;
   for (Index part = 0; part < vectors.count; ++part) {
-    switch (vectors[part]) {
-      case 1: tiles_of_columns<1, Real>(pulse, column, heights, first, second, epilogue); break;
-      case 2: tiles_of_columns<2, Real>(pulse, column, heights, first, second, epilogue); break;
-      case 3: tiles_of_columns<3, Real>(pulse, column, heights, first, second, epilogue); break;
-      default: tiles_of_columns<4, Real>(pulse, column, heights, first, second, epilogue); break;
+    const Index width = vectors[part] * lanes<Real>;
+    Operands<Real> one = from_column(first, column), other = from_column(second, column);
+    Panel<Real> panel;
+    if (copies && panel.holds(width, depth)) {
+      one = panel.copy(one, width);
+      other = panel.copy(other, width);
     }
-    column += vectors[part] * lanes<Real>;
+    switch (vectors[part]) {
+      case 1: tiles_of_columns<1>(pulse, column, heights, one, other, epilogue); break;
+      case 2: tiles_of_columns<2>(pulse, column, heights, one, other, epilogue); break;
+      case 3: tiles_of_columns<3>(pulse, column, heights, one, other, epilogue); break;
+      default:
+        if constexpr (most_vectors >= 4) tiles_of_columns<4>(pulse, column, heights, one, other, epilogue);
+    }
+    column += width;
   }
 }
 

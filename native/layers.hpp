@@ -105,32 +105,24 @@ void layer_forward(const LayerSizes<Real>& size, const LayerWeights<Real>& weigh
         Cell::forward(u);
         step.store_state(row, unit, u);
       };
-      row_product<Real>(purse, 0, H_pad, by_input, by_state, finish);
+      row_product(purse, H_pad, when.turns_back(t), by_input, by_state, finish);
       continue;
     }
     const Index rows = when.active[t];
     const IntoPadded<Real> sums = Cell::COLUMNS == 1 ? IntoPadded<Real>{step.h, step.h_row} : IntoPadded<Real>{step.gates, A};
+    const bool backwards = when.turns_back(t);
     const auto columns = [&](Index from, Index to, Operands<Real> first, Operands<Real> second) {
-      first.b += from * H_pad, second.b += from * H_pad;
-      product<Real>(when.pulse, rows, (to - from) * H_pad, first, second, IntoPadded<Real>{sums.to + from * H_pad, sums.width});
+      const IntoPadded<Real> into{sums.to + from * H_pad, sums.width};
+      const Operands<Real> one = from_column(first, from * H_pad), other = from_column(second, from * H_pad);
+      if (from < to) product<Real>(when.pulse, rows, (to - from) * H_pad, one, other, into, backwards);
     };
+    if constexpr (!Cell::resets_before) columns(0, Cell::H_FIRST, by_input, no_operands<Real>);
+    if (!backwards) columns(Cell::H_FIRST, Cell::X_END, by_input, by_state);
     if constexpr (Cell::X_END < Cell::COLUMNS) {  // of the input's share, the last columns see the bias alone
       const Operands<Real> by_bias{now + H_pad + size.D, size.row, 1, weights.forward + (H + size.D) * A, A, 1};
-      if (rows == 1 && !is_near<Real>(A, H)) {  // one walk over the weights of the state, however the input is seen
-        columns(0, Cell::X_END, by_input, no_operands<Real>);
-        columns(Cell::X_END, Cell::COLUMNS, by_bias, no_operands<Real>);
-        Operands<Real> rest = by_state;
-        rest.b += Cell::H_FIRST * H_pad;
-        add_row_product(when.pulse, 0, (Cell::COLUMNS - Cell::H_FIRST) * H_pad, rest, sums.to + Cell::H_FIRST * H_pad);
-      } else {
-        columns(0, Cell::H_FIRST, by_input, no_operands<Real>);
-        columns(Cell::H_FIRST, Cell::X_END, by_input, by_state);
-        columns(Cell::X_END, Cell::COLUMNS, by_bias, by_state);
-      }
-    } else {
-      if constexpr (Cell::H_FIRST > 0 && !Cell::resets_before) columns(0, Cell::H_FIRST, by_input, no_operands<Real>);
-      columns(Cell::H_FIRST, Cell::X_END, by_input, by_state);
+      columns(Cell::X_END, Cell::COLUMNS, by_bias, by_state);
     }
+    if (backwards) columns(Cell::H_FIRST, Cell::X_END, by_input, by_state);
     if constexpr (Cell::resets_before) {
       each_unit<Real>(when, rows, H_pad, [&](Index row, Index unit) {
         Units<Real> u = step.load_units(row, unit);
@@ -210,9 +202,10 @@ void layer_backward(const LayerSizes<Real>& size, const LayerWeights<Real>& weig
       const auto finish = [&](Index row, Index unit, Vector<Real> d_h) __attribute__((always_inline)) {
         back(row, unit, d_h, d_above);
       };
-      if (going_on) row_product<Real>(purse, 0, H_pad, by_step_after, no_operands<Real>, finish);
+      if (going_on) row_product(purse, H_pad, when.turns_back(t), by_step_after, no_operands<Real>, finish);
     } else {
-      product<Real>(when.pulse, going_on, H_pad, by_step_after, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
+      const IntoPadded<Real> into{d.through, H_pad};
+      product<Real>(when.pulse, going_on, H_pad, by_step_after, no_operands<Real>, into, when.turns_back(t));
       each_row(when.pulse, 0, going_on, H_pad, [&](Index row) {
         const Real* d_above = above.at(t, row);
         for (Index unit = 0; unit < H_pad; unit += lanes<Real>) {

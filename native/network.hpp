@@ -102,12 +102,15 @@ struct Timetable {
   const Index* lengths;  // (sequences): of each row
   const Index* active;   // (steps + 1): rows at step t, and a closing 0
   const Index* block;    // (steps + 2): first row of each block; the last entry is the number of rows
+  Index steps_before = 0;  // of the same streams
 
   Index rows() const { return block[steps + 1]; }
   Index real_steps() const { return block[steps + 1] - sequences; }
   Index step_rows() const { return block[steps]; }  // of the blocks that a step begins in
   Index readout_rows(Readout readout) const { return readout == Readout::every ? real_steps() : sequences; }
   Index block_rows(Index t) const { return block[t + 1] - block[t]; }
+  // Whether a step goes through the weights from the last ones to the first: every other one does.
+  bool turns_back(Index t) const { return (steps_before + t) % 2; }
   Index time_of(bool reverse, Index step, Index row) const { return reverse ? lengths[row] - 1 - step : step; }
   Index place(Index time, Index row) const { return block[time + 1] - sequences + row; }  // among all real steps
 };

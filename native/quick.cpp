@@ -46,7 +46,8 @@ template <class Real> void Stepper<Real>::state(Real* to) const {
 
 template <class Real> void Stepper<Real>::step(const Real* x, const Index* tokens, Real* outputs) {
   const WithoutSubnormals zeros;
-  const Timetable when = schedule_.timetable(pulse_);
+  Timetable when = schedule_.timetable(pulse_);
+  when.steps_before = steps_++;
   const Inputs<Real> inputs{{x, starts_.data(), network_.shape.inputs}, tokens, nullptr};
   Real* memory = memory_.at_least(0);
   network_.kernels.step(network_.shape, network_.parameters, network_.packed, when, inputs, memory);

@@ -26,6 +26,7 @@ template <class Real> class Stepper {
   std::vector<Index> starts_, lengths_;
   Schedule schedule_;
   Buffer<Real> memory_;
+  Index steps_ = 0;
 };
 
 // Sequences of one length, from the learned states or from zero. What the last run had of the same shape is used again.
