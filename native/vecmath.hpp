@@ -33,7 +33,15 @@ template <> struct ExpConstants<double> {
   static constexpr int terms = 13;
 };
 
-constexpr double one_over_factorial(int n) { return n <= 1 ? 1.0 : one_over_factorial(n - 1) / n; }
+// 1/n!, in a table: a function would be called when the program runs wherever the compiler does not unroll a loop over n.
+struct OverFactorials {
+  double of[16] = {1};
+
+  constexpr OverFactorials() {
+    for (int n = 1; n < 16; ++n) of[n] = of[n - 1] / n;
+  }
+};
+constexpr OverFactorials one_over_factorial;
 
 // 2ⁿ, exactly.
 template <class Real> constexpr Real power_of_two(int n) { return n == 0 ? Real(1) : 2 * power_of_two<Real>(n - 1); }
@@ -51,10 +59,10 @@ template <int FACTOR, int LIFT, class Real> inline Exponential<Real> exponential
   const Vector<Real> r = (FACTOR * x - k * C::ln2_high) - k * C::ln2_low;
   // Pairs of terms first, then Horner's scheme in r²: half as long a chain of operations that wait for each other.
   const Vector<Real> r_squared = r * r;
-  Vector<Real> p = Real(one_over_factorial(C::terms - 1)) + Real(one_over_factorial(C::terms)) * r;
+  Vector<Real> p = Real(one_over_factorial.of[C::terms - 1]) + Real(one_over_factorial.of[C::terms]) * r;
 #pragma GCC unroll 8
   for (int n = C::terms - 3; n >= 2; n -= 2) {
-    p = p * r_squared + (Real(one_over_factorial(n)) + Real(one_over_factorial(n + 1)) * r);
+    p = p * r_squared + (Real(one_over_factorial.of[n]) + Real(one_over_factorial.of[n + 1]) * r);
   }
   const Bits<Real> exponent = (reinterpret_cast<Bits<Real>>(shifted) + (C::bias + LIFT)) << C::mantissa_bits;
   return {reinterpret_cast<Vector<Real>>(exponent), p * r_squared + r};
