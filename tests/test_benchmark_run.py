@@ -84,6 +84,8 @@ def test_the_run_has_all_its_parts(folder: Path, result: dict[str, Any]) -> None
         f"{rate} {dtype}" for rate in ("gemm", "peak", "activations", "wait") for dtype in ("float32", "float64")
     }
     assert set(result["limits"]) == {*measured, "read"}
+    assert set(result["took"]) >= {"documented table", "workload A", "workload C", "scaling"}
+    assert 0.5 * result["seconds"] < sum(result["took"].values()) <= result["seconds"]
     text = (folder / "report.md").read_text(encoding="utf-8")
     for part in ("## The documented table", "### Workload A", "## The process", "## Time to quality", "Winner".lower()):
         assert part in text

@@ -75,8 +75,8 @@ class Tier:
     thorough: bool = False
 
     def problem(self, row: Row) -> Problem:
-        """The problem of a row, as wide as this tier wants it."""
-        return replace(row.make(), thorough=self.thorough)
+        """The problem of a row, as wide as this tier wants it; with all threads peers enter what usually wins."""
+        return replace(row.make(), thorough=self.thorough and not row.all_threads)
 
 
 def workload_a(sizes: Iterable[int]) -> Iterable[Row]:

@@ -207,11 +207,12 @@ def race_table(members: Sequence[Standing], rates: Mapping[str, Any]) -> str:
         peer = _time(entries, standing.theirs)
         torch = best(entries, ours=False, library="PyTorch")
         beside = compared(entries, torch, standing.ours).spread.median if torch and standing.ours else None
-        ratios = [_ratio(standing.wall), _bound(standing.wall), _ratio(standing.cpu), factor(beside)]
+        ratios = [_ratio(standing.wall), _bound(standing.wall), standing.verdict]
         least, _, reached = _reached(standing, rates)
-        rows.append([title, least, *own, reached, peer, standing.theirs or "–", *ratios, standing.verdict])
-    header = ["", "limit", "native", "NumPy", "of the limit", "best peer", "which", "best peer / ours", "lower 95 %"]
-    return markdown_table([*header, "by processor time", "PyTorch / ours", ""], rows)
+        others = [_ratio(standing.cpu), factor(beside)]
+        rows.append([title, *ratios, *own, peer, standing.theirs or "–", least, reached, *others])
+    header = ["", "best peer / ours", "lower 95 %", "", "native", "NumPy", "best peer", "which", "limit", "reached"]
+    return markdown_table([*header, "by processor time", "PyTorch / ours"], rows)
 
 
 def _time(entries: Mapping[str, Any], name: str | None) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rnn_from_scratch.benchmark import limits, overheads
@@ -101,23 +102,46 @@ def run_tier(tier: Tier, name: str, say: Callable[[str], None]) -> dict[str, Any
 
     found: dict[str, Any] = {"format": FORMAT, "tier": name, "machine": facts()}
     native = found["machine"]["engine"] == "native"
+    took: dict[str, float] = {}
     with Stage(present) as stage:
-        found["tables"] = _tables(tier, stage, tell)
-        found["races"] = [_race(tier, row, stage, tell) for row in tier.rows]
-        tell("whole programs")
-        found["programs"] = whole_programs(present, native, tier.program_rounds)
-        found["quality"] = {}
-        if tier.quality_epochs:
-            tell("time to quality")
-            found["quality"] = quality(present, native, tier.quality_epochs)
-        found["scaling"] = _scaling(tier, stage, "ours, native" if native else "ours, numpy", tell)
-        tell("the machine's limits")
-        found["limits"] = _own(limits.__name__, "machine_rates")
-        found["instruction sets"] = _instruction_sets(tier, stage, tell) if tier.overheads and native else {}
-        found["overheads"] = _overheads(native, tell) if tier.overheads else {}
+        with _noted(took, "documented table"):
+            found["tables"] = _tables(tier, stage, tell)
+        found["races"] = []
+        for row in tier.rows:
+            with _noted(took, f"workload {row.workload}"):
+                found["races"].append(_race(tier, row, stage, tell))
+        with _noted(took, "whole programs"):
+            tell("whole programs")
+            found["programs"] = whole_programs(present, native, tier.program_rounds)
+        with _noted(took, "time to quality"):
+            found["quality"] = _quality(tier, present, native, tell)
+        with _noted(took, "scaling"):
+            found["scaling"] = _scaling(tier, stage, "ours, native" if native else "ours, numpy", tell)
+        with _noted(took, "limits"):
+            tell("the machine's limits")
+            found["limits"] = _own(limits.__name__, "machine_rates")
+            found["instruction sets"] = _instruction_sets(tier, stage, tell) if tier.overheads and native else {}
+        with _noted(took, "fixed costs"):
+            found["overheads"] = _overheads(native, tell) if tier.overheads else {}
         found |= {"versions": stage.versions, "missing": absent | stage.missing, "imports": stage.imports}
-    found["seconds"] = time.perf_counter() - before
+    found |= {"seconds": time.perf_counter() - before, "took": took}
+    tell(", ".join(f"{section} {seconds:.0f} s" for section, seconds in took.items()))
     return found
+
+
+@contextmanager
+def _noted(took: dict[str, float], section: str) -> Iterator[None]:
+    """Add the seconds that this takes to those of a section."""
+    before = time.perf_counter()
+    yield
+    took[section] = took.get(section, 0.0) + time.perf_counter() - before
+
+
+def _quality(tier: Tier, present: Sequence[Peer], native: bool, tell: Callable[[str], None]) -> dict[str, Any]:
+    if not tier.quality_epochs:
+        return {}
+    tell("time to quality")
+    return quality(present, native, tier.quality_epochs)
 
 
 def _tables(tier: Tier, stage: Stage, tell: Callable[[str], None]) -> list[dict[str, Any]]:
