@@ -190,8 +190,8 @@ def test_scaling_and_overheads_are_reported(result: dict[str, Any]) -> None:
     assert row.split("|")[-2].strip() == "1.00"
 
 
-def readme() -> Any:
-    specification = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
+def script(name: str) -> Any:
+    specification = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
@@ -200,17 +200,36 @@ def readme() -> Any:
 
 
 def test_the_readme_is_filled_between_its_markers(result: dict[str, Any]) -> None:
-    script = readme()
+    readme = script("readme")
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    before, after = text.split(script.BEGIN)[0], text.split(script.END)[1]
-    filled = script.inserted(text, result)
+    before, after = text.split(readme.BEGIN)[0], text.split(readme.END)[1]
+    filled = readme.inserted(text, result)
     assert filled.startswith(before)
     assert filled.endswith(after)
     assert summary(result) in filled
     assert result["machine"]["date"] in filled
-    assert script.inserted(filled, result) == filled
+    assert readme.inserted(filled, result) == filled
     with pytest.raises(ValueError, match="markers"):
-        script.inserted("no markers", result)
+        readme.inserted("no markers", result)
+
+
+def test_the_roofline_is_drawn_below_its_roof() -> None:
+    """Half of the roof is reached; the roof is three quarters of the peak, since a quarter of the time is for activations."""
+    roofline = script("roofline")
+    work = {"flops": 75.0, "activations": 25.0, "waiting": 0.0, "weights": 4.0, "passes": 1.0, "bytes": 4.0}
+    rates = {"peak float32": 100.0, "activations float32": 100.0, "wait float32": 0.0, "read": [(4, 100.0)]}
+    race = {"title": "train GRU, B=32, H=8", "dtype": "float32", "work": work, "entries": {"v9": {"wall": [2.0] * 5}}}
+    drawn = roofline.drawing({"rates": {"v9": rates}, "races": [race]}, {"processor": "P", "date": "2026-01-02 03:04"})
+    row = next(line for line in drawn.splitlines() if line.startswith("GRU, H=8 "))
+    assert row.split()[-2:] == ["50", "%"]
+    assert (row.count("█"), row.count("░")) == (round(roofline.WIDTH * 0.375), 45 - round(roofline.WIDTH * 0.375))
+    assert "P, v9, one thread, 2026-01-02" in drawn
+    document = roofline.DOCUMENT.read_text(encoding="utf-8")
+    filled = roofline.inserted(document, drawn)
+    assert drawn in filled
+    assert filled.partition(roofline.BEGIN)[0] == document.partition(roofline.BEGIN)[0]
+    with pytest.raises(ValueError, match="markers"):
+        roofline.inserted("no markers", drawn)
 
 
 def test_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

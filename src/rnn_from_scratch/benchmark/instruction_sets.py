@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,11 @@ def usable() -> list[str]:
 
 
 def run_sets(
-    problems: Iterable[tuple[str, Problem, Reference]], oracle: Library, pace: Pace, seconds: float = 0.2
+    problems: Iterable[tuple[str, Problem, Reference]],
+    oracle: Library,
+    pace: Pace,
+    seconds: float = 0.2,
+    names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Race them against each other.
 
@@ -50,13 +54,15 @@ def run_sets(
     pace : Pace
     seconds : float, default=0.2
         For each measurement of `machine_rates`.
+    names : sequence of str, default=()
+        Of the sets; all that are usable if empty.
 
     Returns
     -------
     dict
         ``rates`` of each set, and ``races``.
     """
-    libraries = [Library(__name__, variables={"RNN_FROM_SCRATCH_ISA": name}) for name in usable()]
+    libraries = [Library(__name__, variables={"RNN_FROM_SCRATCH_ISA": name}) for name in names or usable()]
     try:
         rates = {
             library.name: library("call", "machine_rates", seconds) for library in libraries if not library.missing
