@@ -13,7 +13,7 @@ enum class OutputActivation : int { linear, sigmoid, softmax };
 enum class Loss : int { mse, ce, mae, huber };
 enum class Readout : int { every, last, mean };
 enum class ClippingKind : int { none, global_norm, tensor_norm, value };
-enum class Function : int { exp_of_negative, tanh, sigmoid };
+enum class Function : int { exp_of_negative, tanh, sigmoid, tanh_again_and_again, multiply_adds };
 enum class OptimizerKind : int { sgd, rmsprop, adam, adamw };
 
 // What the files of both kinds need to know of a cell.

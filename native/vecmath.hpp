@@ -33,7 +33,15 @@ template <> struct ExpConstants<double> {
   static constexpr int terms = 13;
 };
 
-constexpr double one_over_factorial(int n) { return n <= 1 ? 1.0 : one_over_factorial(n - 1) / n; }
+// 1/n!, in a table: a function would be called when the program runs wherever the compiler does not unroll a loop over n.
+struct OverFactorials {
+  double of[16] = {1};
+
+  constexpr OverFactorials() {
+    for (int n = 1; n < 16; ++n) of[n] = of[n - 1] / n;
+  }
+};
+constexpr OverFactorials one_over_factorial;
 
 // 2ⁿ, exactly.
 template <class Real> constexpr Real power_of_two(int n) { return n == 0 ? Real(1) : 2 * power_of_two<Real>(n - 1); }
@@ -51,10 +59,10 @@ template <int FACTOR, int LIFT, class Real> inline Exponential<Real> exponential
   const Vector<Real> r = (FACTOR * x - k * C::ln2_high) - k * C::ln2_low;
   // Pairs of terms first, then Horner's scheme in r²: half as long a chain of operations that wait for each other.
   const Vector<Real> r_squared = r * r;
-  Vector<Real> p = Real(one_over_factorial(C::terms - 1)) + Real(one_over_factorial(C::terms)) * r;
+  Vector<Real> p = Real(one_over_factorial.of[C::terms - 1]) + Real(one_over_factorial.of[C::terms]) * r;
 #pragma GCC unroll 8
   for (int n = C::terms - 3; n >= 2; n -= 2) {
-    p = p * r_squared + (Real(one_over_factorial(n)) + Real(one_over_factorial(n + 1)) * r);
+    p = p * r_squared + (Real(one_over_factorial.of[n]) + Real(one_over_factorial.of[n + 1]) * r);
   }
   const Bits<Real> exponent = (reinterpret_cast<Bits<Real>>(shifted) + (C::bias + LIFT)) << C::mantissa_bits;
   return {reinterpret_cast<Vector<Real>>(exponent), p * r_squared + r};
@@ -90,17 +98,44 @@ template <class Real> inline Vector<Real> sigmoid_of(Vector<Real> x) {
   return (x >= 0 ? one : e) / (e + one);
 }
 
-// One of these for a whole array; for tests.
+// What the benchmark holds the kernels against: functions that wait for each other, as the steps of a sequence do, and
+// multiplications and additions that wait for nothing but their own chain, as many chains as 16 registers have room for.
+constexpr int chain_length = 256, chains = 13;
+
+template <class Real> inline Vector<Real> tanh_again_and_again(Vector<Real> x) {
+  for (int n = 0; n < chain_length; ++n) x = tanh_of<Real>(x);
+  return x;
+}
+
+template <class Real> inline Vector<Real> multiply_adds(Vector<Real> x) {
+  Vector<Real> sums[chains];
+  for (int k = 0; k < chains; ++k) sums[k] = x + Real(k);
+  for (int n = 0; n < chain_length; ++n) {
+#pragma GCC unroll 13
+    for (int k = 0; k < chains; ++k) sums[k] = sums[k] * x + x;
+  }
+  Vector<Real> total = sums[0];
+  for (int k = 1; k < chains; ++k) total += sums[k];
+  return total;
+}
+
+template <class Real, class Of> inline void apply(Index count, const Real* from, Real* to, Of of) {
+  for (; count >= lanes<Real>; count -= lanes<Real>, from += lanes<Real>, to += lanes<Real>) store(to, of(load(from)));
+  if (count == 0) return;
+  Real room[lanes<Real>] = {};
+  copy_row(room, from, count);
+  store_some(to, of(load(room)), count);
+}
+
+// One of these for a whole array; for tests and for the benchmark.
 template <class Real> void evaluate(rnn::Function function, Index count, const Real* from, Real* to) {
-  for (Index i = 0; i < count; i += lanes<Real>) {
-    Real room[lanes<Real>] = {};
-    copy_row(room, from + i, count - i < lanes<Real> ? count - i : lanes<Real>);
-    const Vector<Real> x = load(room);
-    switch (function) {
-      case rnn::Function::exp_of_negative: store_some(to + i, exp_of_negative<Real>(x), count - i); break;
-      case rnn::Function::tanh: store_some(to + i, tanh_of<Real>(x), count - i); break;
-      case rnn::Function::sigmoid: store_some(to + i, sigmoid_of<Real>(x), count - i); break;
-    }
+  using V = Vector<Real>;
+  switch (function) {
+    case rnn::Function::exp_of_negative: return apply(count, from, to, [](V x) { return exp_of_negative<Real>(x); });
+    case rnn::Function::tanh: return apply(count, from, to, [](V x) { return tanh_of<Real>(x); });
+    case rnn::Function::sigmoid: return apply(count, from, to, [](V x) { return sigmoid_of<Real>(x); });
+    case rnn::Function::tanh_again_and_again: return apply(count, from, to, [](V x) { return tanh_again_and_again<Real>(x); });
+    case rnn::Function::multiply_adds: return apply(count, from, to, [](V x) { return multiply_adds<Real>(x); });
   }
 }
 

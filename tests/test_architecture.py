@@ -93,9 +93,9 @@ INSIDE: dict[str, list[set[str]]] = {
     ],
     "benchmark": [
         {"statistics", "tables", "machine", "problems", "standalone", "registry"},
-        {"processes", "ours", "limits", "peers", "compare"},
-        {"race", "programs", "overheads"},
-        {"documented", "scaling", "plan"},
+        {"processes", "ours", "peers", "compare"},
+        {"limits", "race", "programs", "overheads"},
+        {"documented", "scaling", "plan", "instruction_sets"},
         {"verdicts", "run"},
         {"report", "pictures"},
         {"command"},

@@ -12,8 +12,8 @@ import pytest
 
 from rnn_from_scratch.benchmark.compare import changes, compare_files
 from rnn_from_scratch.benchmark.documented import errors, stability
-from rnn_from_scratch.benchmark.limits import flops, least_bytes, share_of_limit
-from rnn_from_scratch.benchmark.problems import documented, inference, mini_batches, recent_past, unequal
+from rnn_from_scratch.benchmark.limits import limit, limit_parts, work
+from rnn_from_scratch.benchmark.problems import Problem, documented, inference, mini_batches, recent_past, unequal
 from rnn_from_scratch.benchmark.scaling import fitted
 from rnn_from_scratch.benchmark.statistics import Paired, Spread, doubling, exponent, geometric_mean
 from rnn_from_scratch.benchmark.tables import engineering, factor, markdown_table, percent, significant
@@ -63,6 +63,10 @@ def test_exponents_and_growth() -> None:
     assert geometric_mean([1.0, 10.0, 100.0]) == pytest.approx(10.0)
 
 
+def flops(problem: Problem) -> float:
+    return work(problem)["flops"]
+
+
 def test_flops_by_hand() -> None:
     """LSTM, D=3, H=2, O=1: 2·4·2·(3 + 2) a step, 2·1·2 an answer."""
     assert flops(inference("step", "lstm", 2, D=3)) == 80 + 4
@@ -78,13 +82,45 @@ def test_flops_by_hand() -> None:
     assert flops(lengths) == lengths.lengths.sum() * per_step + 3 * 4 * 2 * 2
 
 
-def test_bytes_by_hand() -> None:
+def test_bytes_activations_and_steps_by_hand() -> None:
     """Elman, D=3, H=2, O=1 has 3·2 + 2·2 + 2 + 2 + 1 = 15 weights of 4 bytes."""
-    assert least_bytes(inference("step", "elman", 2, D=3)) == 4 * (15 + 3 + 1)
-    assert least_bytes(inference("sequence", "elman", 2, D=3, N=5, T=7)) == 4 * (15 + 35 * 3 + 35)
-    assert least_bytes(recent_past(2, N=5, T=7, D=3)) == 4 * (35 * 3 + 35 + 5 * 15 * 2)
-    share = share_of_limit({"flops": 50.0, "bytes": 30.0}, 2.0, {"gemm float32": 100.0, "memory": 20.0}, "float32")
-    assert share == {"arithmetic": 0.25, "memory": 0.75}
+    step, sequences = inference("step", "elman", 2, D=3), inference("sequence", "elman", 2, D=3, N=5, T=7)
+    assert work(step)["bytes"] == 4 * (15 + 3 + 1)
+    assert work(sequences)["bytes"] == 4 * (15 + 35 * 3 + 35)
+    assert work(recent_past(2, N=5, T=7, D=3))["bytes"] == 4 * (35 * 3 + 35 + 5 * 15 * 2)
+    asked = ("activations", "waiting", "weights", "passes")
+    assert [work(step)[name] for name in asked] == [2, 1, 60, 1]
+    assert [work(sequences)[name] for name in asked] == [35 * 2, 7, 60, 7]
+    # an LSTM has five activations, of which two wait; 6 sequences in batches of 4 and 2
+    training = work(mini_batches("lstm", 2, N=6, T=9, D=3, B=4))
+    assert [training[name] for name in asked] == [54 * 5 * 2, 2 * 9 * 2, 4 * (4 * 2 * 6 + 3), 2 * 2 * 9]
+    lengths = unequal("gru", 2, N=64)
+    assert lengths.lengths is not None
+    assert work(lengths)["passes"] == 2 * (lengths.lengths[:32].max() + lengths.lengths[32:].max())
+
+
+def test_the_limit_is_the_longest_of_three() -> None:
+    rates: dict[str, Any] = {"peak float32": 100.0, "activations float32": 10.0, "wait float32": 0.5}
+    rates["read"] = [(2**16, 2**20), (2**20, 2**18)]
+    asked = {"flops": 50.0, "activations": 5.0, "waiting": 4.0, "weights": 2.0**17, "passes": 8.0, "bytes": 2.0**16}
+    assert limit_parts(asked, rates, "float32") == {"arithmetic": 1.0, "memory": 4.0, "waiting": 2.0}
+    assert limit(asked, rates, "float32") == 4.0
+    small = asked | {"weights": 2.0**12, "bytes": 2.0**12}  # these stay where they are
+    assert limit_parts(small, rates, "float32")["memory"] == 0.0
+    assert limit(small, rates, "float32") == 2.0
+    huge = asked | {"weights": 2.0**22, "passes": 1.0}  # larger than all that was measured
+    assert limit_parts(huge, rates, "float32")["memory"] == 16.0
+
+
+@pytest.mark.parametrize(
+    ("cell", "limits"),
+    [("elman", (3.6, 12.6, 46.6, 179)), ("gru", (10.9, 37.8, 140, 537)), ("lstm", (15, 51, 188, 719))],
+)
+def test_limits_of_another_machine(cell: str, limits: tuple[float, ...]) -> None:
+    """Known for one with 117 GFLOP/s and 3.65 tanh in a nanosecond; rounded."""
+    rates = {"peak float32": 117e9, "activations float32": 3.65e9, "wait float32": 0.0, "read": [(1, 100e9)]}
+    for H, known in zip((32, 64, 128, 256), limits, strict=True):
+        assert limit(work(mini_batches(cell, H)), rates, "float32") * 1e3 == pytest.approx(known, rel=0.02)
 
 
 def test_problems_are_what_they_say() -> None:

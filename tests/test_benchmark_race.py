@@ -15,7 +15,7 @@ from rnn_from_scratch.benchmark import ours
 from rnn_from_scratch.benchmark.documented import table_block
 from rnn_from_scratch.benchmark.problems import inference, mini_batches, recent_past, unequal
 from rnn_from_scratch.benchmark.processes import Library, Seconds, Server, _serve, results
-from rnn_from_scratch.benchmark.race import Pace, best, compared, disagreement, race
+from rnn_from_scratch.benchmark.race import Pace, Reference, best, compared, disagreement, race
 from rnn_from_scratch.benchmark.scaling import Sweep, run_sweep, sweeps
 from rnn_from_scratch.network import Network
 
@@ -87,7 +87,22 @@ def test_everybody_begins_once() -> None:
 
     peers = [noted(name) for name in "abc"]
     race(peers, OURS, problem, Pace(3, 0.0))  # type: ignore[arg-type]
-    assert "".join(order) == "abc" + "abcbcacab"  # the first three are the round that warms up
+    assert "".join(order) == "abcbcacab"
+
+
+def pretend(peer: InProcess, seconds: dict[str, float], fails: tuple[str, int] = ("", 0)) -> list[str]:
+    """Let contestants take so many seconds, and one of them break when it is measured for the n-th time; who was measured."""
+    asked: list[str] = []
+
+    def measure(name: str, at_least: float) -> Seconds:
+        asked.append(name)
+        if (name, asked.count(name)) == fails:
+            raise OSError("gone")
+        return Seconds(seconds[name], 0.5)
+
+    peer.server.measure = measure  # type: ignore[method-assign]
+    peer.server.look = lambda name: seconds[name]  # type: ignore[method-assign]
+    return asked
 
 
 def test_missing_broken_and_slower_ones_are_named() -> None:
@@ -99,16 +114,7 @@ def test_missing_broken_and_slower_ones_are_named() -> None:
     agreeing = ("fast", "close", "third", "slow")
     makers = {name: maker(ours.Training, problem) for name in agreeing}
     peer = library("peer", **makers, bad=broken, no="not here")
-    pretended = {"fast": 1.0, "close": 1.2, "third": 1.21, "slow": 1.3}
-    asked: list[str] = []
-
-    def measure(name: str, at_least: float) -> Seconds:
-        asked.append(name)
-        if name == "close" and asked.count(name) == 4:
-            raise OSError("gone")
-        return Seconds(pretended[name], 0.5)
-
-    peer.server.measure = measure  # type: ignore[method-assign]
+    asked = pretend(peer, {"fast": 0.1, "close": 0.12, "third": 0.121, "slow": 0.13}, fails=("close", 3))
     entries = race([peer], OURS, problem, PACE)  # type: ignore[list-item,arg-type]
     assert {name: entry["status"] for name, entry in entries.items()} == {
         "fast": "timed",
@@ -118,13 +124,47 @@ def test_missing_broken_and_slower_ones_are_named() -> None:
         "bad": "failed: no such device",
         "no": "not here",
     }
-    assert (entries["fast"]["wall"], entries["fast"]["cpu"]) == ([1.0] * 5, [0.5] * 5)
+    assert (entries["fast"]["wall"], entries["fast"]["cpu"]) == ([0.1] * 5, [0.5] * 5)
     assert len(entries["close"]["wall"]) == 2
+    assert "slow" not in asked
     assert best(entries, ours=False) == "fast"
     assert compared(entries, "fast", "fast").spread.median == 1.0
     # of one's own, both engines are always timed
     entries = race([OURS], OURS, problem, PACE)  # type: ignore[list-item,arg-type]
     assert entries["ours, numpy"]["status"] == "timed"
+
+
+def test_short_turns_are_tried_twice_before_the_first_round() -> None:
+    problem = recent_past(3, N=4, T=4)
+    peer = library("peer", a=maker(ours.Training, problem))
+    asked = pretend(peer, {"a": 0.1})
+    entries = race([peer], OURS, problem, Pace(5, 0.2))  # type: ignore[list-item,arg-type]
+    assert (len(asked), len(entries["a"]["wall"])) == (7, 5)
+
+
+def test_where_it_takes_long_a_look_is_enough() -> None:
+    problem = recent_past(3, N=4, T=4)
+    names = ("first", "hopeless", "better", "close")
+    peer = library("peer", **{name: maker(ours.Training, problem) for name in names})
+    asked = pretend(peer, {"first": 2.0, "hopeless": 2.6, "better": 1.5, "close": 1.6})
+    entries = race([peer], OURS, problem, Pace(9, 0.1, patience=0.0))  # type: ignore[list-item,arg-type]
+    assert {name: entry["status"] for name, entry in entries.items()} == dict.fromkeys(names, "slower") | {
+        "better": "timed"
+    }
+    assert math.isnan(entries["hopeless"]["disagreement"])  # what is not timed need not agree
+    assert entries["first"]["disagreement"] < 1e-5
+    assert asked == ["better"] * 5  # rounds are the fewest that have bounds
+
+
+def test_long_epochs_are_compared_once() -> None:
+    problem = recent_past(3, N=4, T=4)
+    short = Reference.of(OURS, problem)  # type: ignore[arg-type]
+    assert (short.epochs, short.results["epoch losses"].shape, short.tolerance) == (3, (3,), 1e-4)
+    assert Reference.of(OURS, inference("sequence", "elman", 3)).epochs == 1  # type: ignore[arg-type]
+    OURS.asked.clear()
+    entries = race([OURS], OURS, problem, PACE, short)  # type: ignore[list-item,arg-type]
+    assert entries["ours, numpy"]["status"] == "timed"
+    assert ("reference",) not in OURS.asked  # it is known
 
 
 def test_disagreement_is_relative_and_strict() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import re
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,14 +15,16 @@ import numpy as np
 import pytest
 
 from rnn_from_scratch import cli
-from rnn_from_scratch.benchmark import command, registry, run, standalone
+from rnn_from_scratch.benchmark import command, ours, registry, run, standalone
+from rnn_from_scratch.benchmark.instruction_sets import run_sets, usable
 from rnn_from_scratch.benchmark.limits import machine_rates
 from rnn_from_scratch.benchmark.overheads import fixed_costs, growths
 from rnn_from_scratch.benchmark.pictures import draw
 from rnn_from_scratch.benchmark.plan import TIERS, Row, Table, Tier
 from rnn_from_scratch.benchmark.problems import inference, recent_past
+from rnn_from_scratch.benchmark.processes import Library
 from rnn_from_scratch.benchmark.programs import growth
-from rnn_from_scratch.benchmark.race import Pace
+from rnn_from_scratch.benchmark.race import Pace, Reference
 from rnn_from_scratch.benchmark.report import documented_table, markdown, summary
 from rnn_from_scratch.benchmark.verdicts import (
     CLAIMS,
@@ -77,7 +80,12 @@ def test_the_run_has_all_its_parts(folder: Path, result: dict[str, Any]) -> None
     assert len(course) == 2
     assert course[1][0] > course[0][0]
     assert course[1][1] < course[0][1]
-    assert set(result["limits"]) == {"gemm float32", "gemm float64", "memory", "cache"}
+    measured = {
+        f"{rate} {dtype}" for rate in ("gemm", "peak", "activations", "wait") for dtype in ("float32", "float64")
+    }
+    assert set(result["limits"]) == {*measured, "read"}
+    assert set(result["took"]) >= {"documented table", "workload A", "workload C", "scaling"}
+    assert 0.5 * result["seconds"] < sum(result["took"].values()) <= result["seconds"]
     text = (folder / "report.md").read_text(encoding="utf-8")
     for part in ("## The documented table", "### Workload A", "## The process", "## Time to quality", "Winner".lower()):
         assert part in text
@@ -182,8 +190,8 @@ def test_scaling_and_overheads_are_reported(result: dict[str, Any]) -> None:
     assert row.split("|")[-2].strip() == "1.00"
 
 
-def readme() -> Any:
-    specification = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
+def script(name: str) -> Any:
+    specification = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
@@ -192,17 +200,36 @@ def readme() -> Any:
 
 
 def test_the_readme_is_filled_between_its_markers(result: dict[str, Any]) -> None:
-    script = readme()
+    readme = script("readme")
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    before, after = text.split(script.BEGIN)[0], text.split(script.END)[1]
-    filled = script.inserted(text, result)
+    before, after = text.split(readme.BEGIN)[0], text.split(readme.END)[1]
+    filled = readme.inserted(text, result)
     assert filled.startswith(before)
     assert filled.endswith(after)
     assert summary(result) in filled
     assert result["machine"]["date"] in filled
-    assert script.inserted(filled, result) == filled
+    assert readme.inserted(filled, result) == filled
     with pytest.raises(ValueError, match="markers"):
-        script.inserted("no markers", result)
+        readme.inserted("no markers", result)
+
+
+def test_the_roofline_is_drawn_below_its_roof() -> None:
+    """Half of the roof is reached; the roof is three quarters of the peak, since a quarter of the time is for activations."""
+    roofline = script("roofline")
+    work = {"flops": 75.0, "activations": 25.0, "waiting": 0.0, "weights": 4.0, "passes": 1.0, "bytes": 4.0}
+    rates = {"peak float32": 100.0, "activations float32": 100.0, "wait float32": 0.0, "read": [(4, 100.0)]}
+    race = {"title": "train GRU, B=32, H=8", "dtype": "float32", "work": work, "entries": {"v9": {"wall": [2.0] * 5}}}
+    drawn = roofline.drawing({"rates": {"v9": rates}, "races": [race]}, {"processor": "P", "date": "2026-01-02 03:04"})
+    row = next(line for line in drawn.splitlines() if line.startswith("GRU, H=8 "))
+    assert row.split()[-2:] == ["50", "%"]
+    assert (row.count("█"), row.count("░")) == (round(roofline.WIDTH * 0.375), 45 - round(roofline.WIDTH * 0.375))
+    assert "P, v9, one thread, 2026-01-02" in drawn
+    document = roofline.DOCUMENT.read_text(encoding="utf-8")
+    filled = roofline.inserted(document, drawn)
+    assert drawn in filled
+    assert filled.partition(roofline.BEGIN)[0] == document.partition(roofline.BEGIN)[0]
+    with pytest.raises(ValueError, match="markers"):
+        roofline.inserted("no markers", drawn)
 
 
 def test_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -210,7 +237,7 @@ def test_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_p
     options = argparse.Namespace(compare=None, quick=True, full=False, output=tmp_path)
     monkeypatch.setattr(command, "missing", lambda peer: f"not installed: {peer.needs[0][1]}")
     assert command.run(options, said.append) == 1
-    assert "pip install matplotlib torch==2.13.0 jax" in said[0]
+    assert said[0].endswith('pip install "rnn-from-scratch[benchmark]"')
     monkeypatch.setattr(command, "missing", lambda peer: "" if peer.name == "PyTorch" else "not installed: it")
     ran: list[tuple[object, ...]] = []
     monkeypatch.setattr(command, "write", lambda *words: ran.append(words))
@@ -231,6 +258,15 @@ def test_every_peer_has_its_file() -> None:
     unknown = registry.Peer("x", "peers/x", (("no_such_package", "no-such-package"), ("numpy", "numpy")))
     assert registry.missing(unknown) == "not installed: no-such-package"
     assert registry.missing(registry.OURS) == ""
+
+
+def test_the_extra_and_make_install_what_the_peers_need() -> None:
+    """The hint of the command names the extra, and dev.py has a list of its own, since it installs them one by one."""
+    needed = {requirement for peer in registry.PEERS for _, requirement in peer.needs}
+    extra = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("\nbenchmark = [")[2].partition("\n]")[0]
+    assert set(re.findall(r'"([^"]+)"', extra)) == needed | {"rnn-from-scratch[plot]"}
+    listed = (ROOT / "dev.py").read_text(encoding="utf-8").partition("\nPEERS = [")[2].partition("]\n")[0]
+    assert set(" ".join(re.findall(r'"([^"]+)"', listed)).split()) == needed
 
 
 def test_problems_survive_a_file(tmp_path: Path) -> None:
@@ -272,7 +308,9 @@ def test_overheads_and_limits_are_numbers() -> None:
     assert len(found) == 6
     assert all(0 < value[0] < 1000 for value in found.values())
     rates = machine_rates(0.0)
-    assert all(rate > 1e6 for rate in rates.values())
+    assert all(rate > 1e6 for name, rate in rates.items() if name.startswith(("gemm", "peak", "activations")))
+    assert all(0 <= rates[f"wait {dtype}"] < 1e-3 for dtype in ("float32", "float64"))
+    assert all(rate > 1e6 for _, rate in rates["read"])
 
 
 def test_memory_of_an_epoch_grows_with_the_data() -> None:
@@ -294,6 +332,19 @@ def test_a_program_prints_what_it_found(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "r.json").write_text(json.dumps(request | {"action": "nothing", "problem": ""}))
     standalone.main("", str(tmp_path / "r.json"))
     assert set(json.loads(capsys.readouterr().out)) == {"import", "peak"}
+
+
+@pytest.mark.usefixtures("native")
+def test_every_instruction_set_runs_beside_its_limit(result: dict[str, Any]) -> None:
+    problem = recent_past(3, N=4, T=5)
+    oracle = Library(ours.__name__)
+    found = run_sets([("it", problem, Reference.of(oracle, problem))], oracle, Pace(5, 0.0), 0.0)
+    oracle.close()
+    assert list(found["rates"]) == usable() == list(found["races"][0]["entries"])
+    for name, entry in found["races"][0]["entries"].items():
+        assert (entry["status"], len(entry["wall"])) == ("timed", 5), name
+    text = markdown(result | {"instruction sets": found})
+    assert f"{usable()[0]}: limit" in text
 
 
 def test_a_stage_starts_a_process_once() -> None:

@@ -118,9 +118,28 @@ def test_the_lower_tail_of_the_sigmoid_has_digits(dtype: str) -> None:
     assert np.isclose(np.log(y[:3].astype(np.float64)), x[:3].astype(np.float64), rtol=1e-6).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_functions_by_which_limits_are_measured(dtype: str, size: int) -> None:
+    """A chain of 256 tanh, and the sum of 13 chains x + k → x · (…) + x, 256 times each."""
+    x = np.random.default_rng(0).uniform(0.1, 0.9, size).astype(dtype)
+    tolerance = 256 * np.finfo(dtype).eps
+    found, y = (np.empty_like(x) for _ in range(2))
+    native_engine._module.evaluate(3, x, found)
+    y[:] = x
+    for _ in range(256):
+        y = np.tanh(y)
+    np.testing.assert_allclose(found, y, rtol=tolerance)
+    native_engine._module.evaluate(4, x, found)
+    sums = x.astype(np.float64) + np.arange(13)[:, None]
+    for _ in range(256):
+        sums = sums * x + x
+    np.testing.assert_allclose(found, sums.sum(axis=0), rtol=tolerance)
+
+
 def test_wrong_calls_are_refused() -> None:
     x = np.zeros(3)
-    for function, to in ((3, x), (-1, x), (0, np.zeros(4)), (0, np.zeros((3, 1)))):
+    for function, to in ((5, x), (-1, x), (0, np.zeros(4)), (0, np.zeros((3, 1)))):
         with pytest.raises(ValueError, match="must be"):
             native_engine._module.evaluate(function, x, to)
     with pytest.raises(TypeError):

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     tier = parser.add_mutually_exclusive_group()
     tier.add_argument("--quick", action="store_true", help="the documented table and two workloads, in two minutes")
-    tier.add_argument("--full", action="store_true", help="everything, in an hour or two")
+    tier.add_argument("--full", action="store_true", help="everything, in forty minutes")
     tier.add_argument(
         "--compare", type=Path, nargs=2, metavar=("OLD.json", "NEW.json"), help="two runs: what has changed"
     )

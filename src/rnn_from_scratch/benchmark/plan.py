@@ -75,8 +75,8 @@ class Tier:
     thorough: bool = False
 
     def problem(self, row: Row) -> Problem:
-        """The problem of a row, as wide as this tier wants it."""
-        return replace(row.make(), thorough=self.thorough)
+        """The problem of a row, as wide as this tier wants it; with all threads peers enter what usually wins."""
+        return replace(row.make(), thorough=self.thorough and not row.all_threads)
 
 
 def workload_a(sizes: Iterable[int]) -> Iterable[Row]:
@@ -161,9 +161,10 @@ DEFAULT = Tier(
 
 FULL = Tier(
     tables=(
-        *(Table(H, 1000) for H in (32, 10, 64, 128)),
-        Table(32, 1000, summed=True),
-        Table(32, 1000, "float64"),
+        Table(32, 1000),
+        Table(32, 100, summed=True),
+        *(Table(H, 100) for H in (10, 64, 128)),
+        Table(32, 100, "float64"),
     ),
     rows=(
         *workload_a((10, 32, 64, 128)),
@@ -175,9 +176,9 @@ FULL = Tier(
         *workload_b((32, 64, 128, 256), all_threads=True),
         *batches((16, 64, 256), all_threads=True),
     ),
-    pace=Pace(9, 0.15),
-    program_rounds=5,
-    quality_epochs=600,
+    pace=Pace(9, 0.06, patience=15),
+    program_rounds=3,
+    quality_epochs=300,
     scaling="all",
     overheads=True,
     thorough=True,

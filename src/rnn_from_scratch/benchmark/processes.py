@@ -80,6 +80,8 @@ class Library:
         Imported in the new process.
     threads : int
         How many it may use; with one, it stays on one core.
+    variables : mapping of str to str
+        Of its environment, besides those of `thread_variables`.
 
     Attributes
     ----------
@@ -90,12 +92,12 @@ class Library:
     import_seconds : float
     """
 
-    def __init__(self, module: str, threads: int = 1) -> None:
+    def __init__(self, module: str, threads: int = 1, variables: Mapping[str, str] | None = None) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         core = choose_core() if threads == 1 else None
         self._process = context.Process(target=_serve, args=(theirs, module, threads, core), daemon=True)
-        with _environment(thread_variables(threads)):
+        with _environment(thread_variables(threads) | dict(variables or {})):
             self._process.start()
         theirs.close()
         self.name = module.rpartition(".")[2]
@@ -215,6 +217,10 @@ class Server:
         """The results of this module's reference."""
         return results(self.module.reference(self.problem), self.problem, epochs)
 
+    def look(self, name: str) -> float:
+        """Seconds of one epoch or call."""
+        return self._go(name, 1).wall
+
     def measure(self, name: str, at_least: float) -> Seconds:
         """Mean seconds per epoch or call, over as many goes as fill `at_least` seconds.
 
@@ -229,9 +235,10 @@ class Server:
             seconds = self._go(name, amount)
             wall, cpu, goes = wall + seconds.wall, cpu + seconds.cpu, goes + 1
             if goes == 1 and name not in self.amounts:
-                amount = self._settle(name, seconds.wall, at_least)
-                wall = cpu = 0.0
-                goes = 0
+                before, amount = amount, self._settle(name, seconds.wall, at_least)
+                if amount != before:
+                    wall = cpu = 0.0
+                    goes = 0
         return Seconds(wall / (goes * amount), cpu / (goes * amount))
 
     def train(self, name: str, epochs: int) -> tuple[Seconds, list[float], list[float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,15 +13,22 @@ import numpy as np
 from rnn_from_scratch.benchmark.processes import Array, Library
 from rnn_from_scratch.benchmark.statistics import Paired, Spread
 
-__all__ = ["Entry", "Pace", "best", "compared", "disagreement", "race"]
+__all__ = ["Entry", "Pace", "Reference", "best", "compared", "disagreement", "race"]
 
 EPOCHS_CHECKED = 3
+LONG = 0.3
+"""Of epochs that take so many seconds one is compared instead of three, for it has many updates; and a way of writing that
+takes so long and is slower than another one of its library ends with the first look."""
+
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 HEAT = 1.25
 """A way of writing that is this much slower than its library's fastest one is not timed further."""
 
 FINALISTS = 2
-"""So many ways of writing the same with one library are timed at most."""
+"""So many ways of writing the same with one library are timed at most; one where it takes long."""
+
+FEWEST = 5
+"""Rounds that every row has; with fewer, a median has no bounds."""
 
 
 @dataclass
@@ -37,7 +45,7 @@ class Entry:
     disagreement : float
         Largest relative distance from the reference; see `disagreement`.
     heat : float
-        Seconds per unit in the round before the first.
+        Seconds per unit before the first round.
     wall, cpu : list of float
         Seconds per unit of every round, by the clock on the wall and by the processor's own count.
     """
@@ -53,10 +61,42 @@ class Entry:
 
 @dataclass(frozen=True)
 class Pace:
-    """How many rounds there are, and how many seconds a contestant's turn takes."""
+    """How many rounds there are, how many seconds a contestant's turn takes, and after how many no further round begins.
+
+    Where rounds take long, there are at least five, or as many as `rounds` says if that is less.
+    """
 
     rounds: int
     seconds: float
+    patience: float = math.inf
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What contestants have to come to.
+
+    Attributes
+    ----------
+    results : mapping of str to ndarray
+    epochs : int
+        Of training, after which results are compared.
+    tolerance : float
+    """
+
+    results: Mapping[str, Array]
+    epochs: int
+    tolerance: float
+
+    @classmethod
+    def of(cls, oracle: Library, problem: Any) -> Reference:
+        """The results of the library that knows."""
+        oracle("open", problem)
+        tolerance = TOLERANCE[str(problem.X.dtype)]
+        before = time.perf_counter()
+        results = oracle("reference", 1)
+        if problem.task != "train" or time.perf_counter() - before > LONG:
+            return cls(results, 1, tolerance)
+        return cls(oracle("reference", EPOCHS_CHECKED), EPOCHS_CHECKED, tolerance)
 
 
 def disagreement(found: Mapping[str, Array], reference: Mapping[str, Array]) -> float:
@@ -79,7 +119,13 @@ def disagreement(found: Mapping[str, Array], reference: Mapping[str, Array]) -> 
     return math.inf if any(map(math.isnan, distances)) else max(distances)
 
 
-def race(libraries: Sequence[Library], oracle: Library, problem: Any, pace: Pace) -> dict[str, dict[str, Any]]:
+def race(
+    libraries: Sequence[Library],
+    oracle: Library,
+    problem: Any,
+    pace: Pace,
+    reference: Reference | None = None,
+) -> dict[str, dict[str, Any]]:
     """Check every contestant, then time those that agree, in turns.
 
     Parameters
@@ -91,15 +137,15 @@ def race(libraries: Sequence[Library], oracle: Library, problem: Any, pace: Pace
     problem : object
         Sent to all of them.
     pace : Pace
+    reference : None or Reference
+        If it is known already.
 
     Returns
     -------
     dict of str to dict
         The fields of `Entry` by the names of contestants.
     """
-    oracle("open", problem)
-    reference = oracle("reference", EPOCHS_CHECKED)
-    tolerance = TOLERANCE[str(problem.X.dtype)]
+    reference = reference or Reference.of(oracle, problem)
     entries: dict[str, Entry] = {}
     owners: dict[str, Library] = {}
     for library in libraries:
@@ -114,22 +160,25 @@ def race(libraries: Sequence[Library], oracle: Library, problem: Any, pace: Pace
             entries[name], owners[name] = Entry(library.name, why), library
     for name, library in owners.items():
         if not entries[name].status:
-            _qualify(entries[name], library, name, reference, tolerance, pace)
+            others = [e.heat for e in entries.values() if e.library == library.name and e.status == "timed"]
+            _qualify(entries[name], library, name, reference, pace, min(others, default=math.inf))
     _drop_slower(entries, owners)
     _take_turns(entries, owners, pace)
     return {name: asdict(entry) for name, entry in entries.items()}
 
 
-def _qualify(
-    entry: Entry, library: Library, name: str, reference: Mapping[str, Array], tolerance: float, pace: Pace
-) -> None:
-    """Agreement first, then the round before the first, which warms up."""
+def _qualify(entry: Entry, library: Library, name: str, reference: Reference, pace: Pace, fastest: float) -> None:
+    """A look at whether there is hope, then agreement, then the rounds before the first, which warm up."""
     try:
         entry.preparation = library("enter", name)
-        entry.disagreement = disagreement(library("results", name, EPOCHS_CHECKED), reference)
-        entry.status = "timed" if entry.disagreement <= tolerance else "disagrees"
-        if entry.status == "timed":
-            entry.heat = library("measure", name, pace.seconds).wall
+        entry.heat = library("look", name)
+        if entry.heat > max(LONG, HEAT * fastest) and library.name != "ours":
+            entry.status = "slower"
+            return
+        entry.disagreement = disagreement(library("results", name, reference.epochs), reference.results)
+        entry.status = "timed" if entry.disagreement <= reference.tolerance else "disagrees"
+        if entry.status == "timed" and entry.heat < pace.seconds:
+            entry.heat = min(library("measure", name, pace.seconds / 2).wall for _ in range(2))
     except RuntimeError as error:
         entry.status = f"failed: {error}"
 
@@ -140,7 +189,8 @@ def _drop_slower(entries: Mapping[str, Entry], owners: Mapping[str, Library]) ->
     for entry in entries.values():
         if entry.status == "timed":
             heats.setdefault(entry.library, []).append(entry.heat)
-    limits = {library: min(HEAT * min(times), sorted(times)[:FINALISTS][-1]) for library, times in heats.items()}
+    finalists = {library: sorted(times)[: 1 if min(times) > LONG else FINALISTS] for library, times in heats.items()}
+    limits = {library: min(HEAT * times[0], times[-1]) for library, times in finalists.items()}
     for name, entry in entries.items():
         if entry.status == "timed" and entry.library != "ours" and entry.heat > limits[entry.library]:
             entry.status = "slower"
@@ -150,8 +200,11 @@ def _drop_slower(entries: Mapping[str, Entry], owners: Mapping[str, Library]) ->
 
 def _take_turns(entries: Mapping[str, Entry], owners: Mapping[str, Library], pace: Pace) -> None:
     """In each round another one begins."""
+    begin = time.perf_counter()
     timed = [name for name, entry in entries.items() if entry.status == "timed"]
     for turn in range(pace.rounds):
+        if turn >= FEWEST and time.perf_counter() - begin > pace.patience:
+            return
         first = turn % max(len(timed), 1)
         for name in timed[first:] + timed[:first]:
             try:

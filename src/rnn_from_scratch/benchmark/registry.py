@@ -63,9 +63,8 @@ def missing(peer: Peer) -> str:
 
 
 def install_hint() -> str:
-    """The command that installs everything."""
-    requirements = dict.fromkeys(requirement for peer in PEERS for _, requirement in peer.needs)
-    return f"pip install matplotlib {' '.join(requirements)}"
+    """The command that installs everything: the packages of `PEERS` are the extra ``benchmark``."""
+    return 'pip install "rnn-from-scratch[benchmark]"'
 
 
 def installed_bytes(requirement: str) -> int | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rnn_from_scratch.benchmark.limits import share_of_limit
+from rnn_from_scratch.benchmark.limits import limit, limit_parts
 from rnn_from_scratch.benchmark.race import best, compared
 from rnn_from_scratch.benchmark.scaling import fitted
 from rnn_from_scratch.benchmark.statistics import Paired, Spread
@@ -192,11 +193,11 @@ def _races(result: Mapping[str, Any]) -> list[str]:
         groups.setdefault(standing.race["workload"], []).append(standing)
     parts = []
     for workload, members in groups.items():
-        parts += [f"### Workload {workload}", race_table(members)]
+        parts += [f"### Workload {workload}", race_table(members, result["limits"])]
     return parts
 
 
-def race_table(members: Sequence[Standing]) -> str:
+def race_table(members: Sequence[Standing], rates: Mapping[str, Any]) -> str:
     """One row for each race."""
     rows = []
     for standing in members:
@@ -206,10 +207,12 @@ def race_table(members: Sequence[Standing]) -> str:
         peer = _time(entries, standing.theirs)
         torch = best(entries, ours=False, library="PyTorch")
         beside = compared(entries, torch, standing.ours).spread.median if torch and standing.ours else None
-        ratios = [_ratio(standing.wall), _bound(standing.wall), _ratio(standing.cpu), factor(beside)]
-        rows.append([title, *own, peer, standing.theirs or "–", *ratios, standing.verdict])
-    header = ["", "native", "NumPy", "best peer", "which", "best peer / ours", "lower 95 %", "by processor time"]
-    return markdown_table([*header, "PyTorch / ours", ""], rows)
+        ratios = [_ratio(standing.wall), _bound(standing.wall), standing.verdict]
+        least, _, reached = _reached(standing, rates)
+        others = [_ratio(standing.cpu), factor(beside)]
+        rows.append([title, *ratios, *own, peer, standing.theirs or "–", least, reached, *others])
+    header = ["", "best peer / ours", "lower 95 %", "", "native", "NumPy", "best peer", "which", "limit", "reached"]
+    return markdown_table([*header, "by processor time", "PyTorch / ours"], rows)
 
 
 def _time(entries: Mapping[str, Any], name: str | None) -> str:
@@ -303,25 +306,67 @@ def _scaling(result: Mapping[str, Any]) -> list[str]:
 
 
 def _limits(result: Mapping[str, Any]) -> list[str]:
+    """For every race with one thread: what it asks for, what that takes at least, and what it took."""
     rates = result["limits"]
     rows = []
     for standing in standings(result):
-        race, entries = standing.race, standing.race["entries"]
+        race, work = standing.race, standing.race["work"]
         if race["threads"] > 1 or standing.ours is None:
             continue
-        seconds = Spread.of(entries[standing.ours]["wall"]).median
-        share = share_of_limit({"flops": race["flops"], "bytes": race["bytes"]}, seconds, rates, race["dtype"])
-        cells = [engineering(race["flops"] / seconds, "FLOP/s"), percent(share["arithmetic"]), percent(share["memory"])]
-        rows.append([race["title"], engineering(race["flops"], "FLOP"), engineering(race["bytes"], "B"), *cells])
-    measured = ", ".join(
-        f"{name} {engineering(rate, 'FLOP/s' if name.startswith('gemm') else 'B/s')}" for name, rate in rates.items()
-    )
+        parts = limit_parts(work, rates, race["dtype"])
+        asked = [engineering(work["flops"], "FLOP"), significant(work["activations"]), engineering(work["bytes"], "B")]
+        asked.append(f"{engineering(work['weights'], 'B')} × {significant(work['passes'])}")
+        rows.append([race["title"], *asked, max(parts, key=lambda part: parts[part]), *_reached(standing, rates)])
+    header = ["", "products", "tanh, σ", "least traffic", "weights × passes", "bound by", "limit", "ours", "reached"]
     text = (
-        f"Measured here with one thread: {measured}. FLOPs of the matrix products alone; bytes that have to be moved at least, "
-        "from memory. A chain of small steps cannot reach the rate of one large product."
+        f"One core of this machine: {_rates(rates)}. The limit is the longest of three: multiplications, additions and "
+        "activations at these rates; the weights, read at the rate of the cache that they fit into once in every step of "
+        "time; and activations that wait for each other. The last column is the share of it that is reached."
     )
-    header = ["", "work", "least traffic", "reached", "of the product's rate", "of the memory's rate"]
-    return ["## Distance from the limit", text, *([markdown_table(header, rows)] if rows else [])]
+    parts_of_report = ["## Distance from the limit", text, *([markdown_table(header, rows)] if rows else [])]
+    return parts_of_report + _sets(result["instruction sets"])
+
+
+def _rates(rates: Mapping[str, Any]) -> str:
+    known = []
+    for dtype in ("float32", "float64"):
+        peak, gemm = (engineering(rates[f"{name} {dtype}"], "FLOP/s") for name in ("peak", "gemm"))
+        known.append(
+            f"{dtype} {peak} (NumPy's BLAS library on large products {gemm}), {engineering(rates[f'activations {dtype}'], '')}"
+            f" tanh a second, each {engineering(rates[f'wait {dtype}'], 's')} after one that it needs"
+        )
+    reading = ", ".join(f"{engineering(rate, 'B/s')} from {size >> 10} kB" for size, rate in rates["read"])
+    return "; ".join([*known, f"reading {reading}"])
+
+
+def _reached(standing: Standing, rates: Mapping[str, Any]) -> list[str]:
+    """Limit, ours, and the share of the limit that it reaches; of several threads each has its share of the work."""
+    race = standing.race
+    if standing.ours is None:
+        return ["–"] * 3
+    least = limit(race["work"], rates, race["dtype"]) / race["threads"]
+    seconds = Spread.of(race["entries"][standing.ours]["wall"]).median
+    return [engineering(least, "s"), engineering(seconds, "s"), percent(least / seconds)]
+
+
+def _sets(found: Mapping[str, Any]) -> list[str]:
+    """The native engine with each instruction set beside its own limit."""
+    if not found:
+        return []
+    rows = []
+    for race in found["races"]:
+        cells = []
+        for name, rates in found["rates"].items():
+            entry, least = race["entries"][name], limit(race["work"], rates, race["dtype"])
+            seconds = Spread.of(entry["wall"]).median if entry["status"] == "timed" else math.nan
+            cells += [engineering(least, "s"), engineering(seconds, "s"), percent(least / seconds)]
+        rows.append([race["title"], *cells])
+    header = ["", *(word for name in found["rates"] for word in (f"{name}: limit", "ours", "reached"))]
+    text = "The native engine with the instruction sets of this processor, each beside its own limit: " + "; ".join(
+        f"{name} {engineering(rates['peak float32'], 'FLOP/s')}, {engineering(rates['activations float32'], '')} tanh a second"
+        for name, rates in found["rates"].items()
+    )
+    return [f"{text}.", markdown_table(header, rows)]
 
 
 GROWTH_LIMITS = {

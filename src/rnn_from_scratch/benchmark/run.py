@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rnn_from_scratch.benchmark import limits, overheads
 from rnn_from_scratch.benchmark.documented import table_block
-from rnn_from_scratch.benchmark.limits import flops, least_bytes
+from rnn_from_scratch.benchmark.instruction_sets import run_sets
+from rnn_from_scratch.benchmark.limits import work
 from rnn_from_scratch.benchmark.machine import facts
 from rnn_from_scratch.benchmark.plan import Row, Tier
+from rnn_from_scratch.benchmark.problems import Problem
 from rnn_from_scratch.benchmark.processes import Library
 from rnn_from_scratch.benchmark.programs import quality, whole_programs
-from rnn_from_scratch.benchmark.race import Pace, race
+from rnn_from_scratch.benchmark.race import Pace, Reference, race
 from rnn_from_scratch.benchmark.registry import OURS, PEERS, Peer, missing
 from rnn_from_scratch.benchmark.scaling import run_sweep, sweeps
 
 __all__ = ["FORMAT", "Stage", "run_tier"]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the result's format."""
 
 
@@ -40,6 +43,7 @@ class Stage:
         self.missing: dict[str, str] = {}
         self.imports: dict[str, float] = {}
         self._running: dict[tuple[str, int], Library] = {}
+        self._references: dict[str, Reference] = {}
 
     def __enter__(self) -> Stage:
         return self
@@ -59,6 +63,12 @@ class Stage:
             else:
                 self.imports.setdefault(peer.name, library.import_seconds)
         return self._running[key]
+
+    def reference(self, title: str, problem: Problem) -> Reference:
+        """What everybody has to come to in the race of this title, with however many threads."""
+        if title not in self._references:
+            self._references[title] = Reference.of(self.library(OURS, 1), problem)
+        return self._references[title]
 
     def libraries(self, threads: int = 1, *, names: Sequence[str] = ()) -> list[Library]:
         """Ours and the others; of those with names only these."""
@@ -92,22 +102,46 @@ def run_tier(tier: Tier, name: str, say: Callable[[str], None]) -> dict[str, Any
 
     found: dict[str, Any] = {"format": FORMAT, "tier": name, "machine": facts()}
     native = found["machine"]["engine"] == "native"
+    took: dict[str, float] = {}
     with Stage(present) as stage:
-        found["tables"] = _tables(tier, stage, tell)
-        found["races"] = [_race(tier, row, stage, tell) for row in tier.rows]
-        tell("whole programs")
-        found["programs"] = whole_programs(present, native, tier.program_rounds)
-        found["quality"] = {}
-        if tier.quality_epochs:
-            tell("time to quality")
-            found["quality"] = quality(present, native, tier.quality_epochs)
-        found["scaling"] = _scaling(tier, stage, "ours, native" if native else "ours, numpy", tell)
-        tell("the machine's limits")
-        found["limits"] = _own(limits.__name__, "machine_rates")
-        found["overheads"] = _overheads(native, tell) if tier.overheads else {}
+        with _noted(took, "documented table"):
+            found["tables"] = _tables(tier, stage, tell)
+        found["races"] = []
+        for row in tier.rows:
+            with _noted(took, f"workload {row.workload}"):
+                found["races"].append(_race(tier, row, stage, tell))
+        with _noted(took, "whole programs"):
+            tell("whole programs")
+            found["programs"] = whole_programs(present, native, tier.program_rounds)
+        with _noted(took, "time to quality"):
+            found["quality"] = _quality(tier, present, native, tell)
+        with _noted(took, "scaling"):
+            found["scaling"] = _scaling(tier, stage, "ours, native" if native else "ours, numpy", tell)
+        with _noted(took, "limits"):
+            tell("the machine's limits")
+            found["limits"] = _own(limits.__name__, "machine_rates")
+            found["instruction sets"] = _instruction_sets(tier, stage, tell) if tier.overheads and native else {}
+        with _noted(took, "fixed costs"):
+            found["overheads"] = _overheads(native, tell) if tier.overheads else {}
         found |= {"versions": stage.versions, "missing": absent | stage.missing, "imports": stage.imports}
-    found["seconds"] = time.perf_counter() - before
+    found |= {"seconds": time.perf_counter() - before, "took": took}
+    tell(", ".join(f"{section} {seconds:.0f} s" for section, seconds in took.items()))
     return found
+
+
+@contextmanager
+def _noted(took: dict[str, float], section: str) -> Iterator[None]:
+    """Add the seconds that this takes to those of a section."""
+    before = time.perf_counter()
+    yield
+    took[section] = took.get(section, 0.0) + time.perf_counter() - before
+
+
+def _quality(tier: Tier, present: Sequence[Peer], native: bool, tell: Callable[[str], None]) -> dict[str, Any]:
+    if not tier.quality_epochs:
+        return {}
+    tell("time to quality")
+    return quality(present, native, tier.quality_epochs)
 
 
 def _tables(tier: Tier, stage: Stage, tell: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -124,15 +158,14 @@ def _race(tier: Tier, row: Row, stage: Stage, tell: Callable[[str], None]) -> di
     threads = stage.cores if row.all_threads else 1
     problem = tier.problem(row)
     libraries = stage.libraries(threads)
-    entries = race(libraries, libraries[0], problem, tier.pace)
+    entries = race(libraries, libraries[0], problem, tier.pace, stage.reference(row.title, problem))
     return {
         "workload": row.workload,
         "title": row.title,
         "threads": threads,
         "unit": "epoch" if problem.task == "train" else "call",
         "dtype": problem.X.dtype.name,
-        "flops": flops(problem),
-        "bytes": least_bytes(problem),
+        "work": work(problem),
         "entries": entries,
     }
 
@@ -147,6 +180,14 @@ def _scaling(tier: Tier, stage: Stage, own: str, tell: Callable[[str], None]) ->
         tell(f"scaling over {sweep.axis}")
         found.append(run_sweep(sweep, lambda n: stage.libraries(n, names=("PyTorch",)), pace, measured))
     return found
+
+
+def _instruction_sets(tier: Tier, stage: Stage, tell: Callable[[str], None]) -> dict[str, Any]:
+    tell("instruction sets")
+    rows = [row for row in tier.rows if row.workload == "B" and not row.all_threads]
+    problems = ((row.title, tier.problem(row)) for row in rows)
+    given = ((title, problem, stage.reference(title, problem)) for title, problem in problems)
+    return run_sets(given, stage.library(OURS, 1), Pace(tier.pace.rounds, tier.pace.seconds, patience=0))
 
 
 def _own(module: str, function: str, *arguments: Any) -> Any:

@@ -32,21 +32,29 @@ def contestants(problem: Problem) -> dict[str, Callable[[], object] | str]:
         ways = {"layer": False, "cell": False, "cell, traced": True}
         return {f"PyTorch, {way}": partial(Step, problem, "cell" in way, traced) for way, traced in ways.items()}
     if problem.task == "sequence":
-        return {"PyTorch": partial(Sequence, problem, False), "PyTorch, traced": partial(Sequence, problem, True)}
+        return {
+            f"PyTorch{', time first' * time_first}{', traced' * traced}": partial(Sequence, problem, traced, time_first)
+            for time_first in ((False, True) if len(problem.X) > 1 else (False,))
+            for traced in (False, True)
+        }
     fused = "fused " + {"sgd": "SGD", "adam": "Adam"}[problem.optimizer]
     if problem.lengths is None:
-        return {"PyTorch": partial(Training, problem, False), f"PyTorch, {fused}": partial(Training, problem, True)}
+        makers: dict[str, Callable[[], object] | str] = {"PyTorch": partial(Training, problem, False)}
+        makers[f"PyTorch, {fused}"] = partial(Training, problem, True)
+        if problem.thorough and problem.batch_size > 1:
+            makers[f"PyTorch, time first, {fused}"] = partial(Training, problem, True, "", True)
+        return makers
     return {
         "PyTorch, padded": partial(Training, problem, True, "padded"),
         "PyTorch, PackedSequence": partial(Training, problem, True, "packed"),
     }
 
 
-def make_layers(problem: Problem) -> tuple[Any, Any, dict[str, Any]]:
+def make_layers(problem: Problem, time_first: bool = False) -> tuple[Any, Any, dict[str, Any]]:
     """The recurrent layers, the readout, and their tensors under the names of `Problem.weights`."""
     D, H, O = problem.sizes  # noqa: E741  # the alphabet's letter
     kind = torch.float64 if problem.X.dtype == np.float64 else torch.float32
-    layers = LAYERS[problem.cell](D, H, num_layers=problem.layers, batch_first=True, dtype=kind)
+    layers = LAYERS[problem.cell](D, H, num_layers=problem.layers, batch_first=not time_first, dtype=kind)
     readout = torch.nn.Linear(H, O, dtype=kind)
     named = {"readout.W_y": readout.weight, "readout.b_y": readout.bias}
     for k in range(problem.layers):
@@ -76,13 +84,15 @@ def set_weights(named: dict[str, Any], problem: Problem) -> None:
 class Training:
     """Eager training; sequences by themselves are given unbatched, which spares an axis."""
 
-    def __init__(self, problem: Problem, fused: bool, lengths: str = "") -> None:
-        self.problem, self.fused, self.way = problem, fused, lengths
-        self.layers, self.readout, self.named = make_layers(problem)
+    def __init__(self, problem: Problem, fused: bool, lengths: str = "", time_first: bool = False) -> None:
+        self.problem, self.fused, self.way, self.time_first = problem, fused, lengths, time_first
+        self.layers, self.readout, self.named = make_layers(problem, time_first)
         parts = [torch.from_numpy(v).split(problem.batch_size) for v in (problem.X, problem.y)]
         self.batches = list(zip(*parts, strict=True))
         if problem.batch_size == 1:
             self.batches = [(x[0], y[0]) for x, y in self.batches]
+        if time_first:
+            self.batches = [(turned(x), turned(y) if problem.every else y) for x, y in self.batches]
         self.lengths: list[Any] = [None] * len(self.batches)
         if problem.lengths is not None:
             self.lengths = list(torch.from_numpy(problem.lengths).split(problem.batch_size))
@@ -100,7 +110,8 @@ class Training:
     def outputs(self, x: Any, lengths: Any) -> Any:
         if lengths is None:
             h = self.layers(x)[0]
-            return self.readout(h if self.problem.every else h[..., -1, :])
+            last = h[-1] if self.time_first else h[..., -1, :]
+            return self.readout(h if self.problem.every else last)
         if self.way == "packed":
             packed = rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
             state = self.layers(packed)[1]
@@ -131,15 +142,23 @@ class Training:
     def predict(self, X: Array, lengths: Array | None = None) -> Array:
         with torch.inference_mode():
             known = None if lengths is None else torch.from_numpy(lengths)
-            return np.asarray(self.outputs(torch.from_numpy(X), known).numpy())
+            x = torch.from_numpy(X)
+            outputs = self.outputs(turned(x) if self.time_first else x, known)
+            return np.asarray((turned(outputs) if self.time_first and self.problem.every else outputs).numpy())
+
+
+def turned(values: Any) -> Any:
+    """Time first instead of sequences first, or back."""
+    return values.transpose(0, 1).contiguous()
 
 
 class Sequence:
     """`inference_mode`; the first output of traced modules comes after the tracer has optimised them."""
 
-    def __init__(self, problem: Problem, traced: bool) -> None:
-        layers, readout, _ = make_layers(problem)
-        self.x = torch.from_numpy(problem.X)
+    def __init__(self, problem: Problem, traced: bool, time_first: bool) -> None:
+        layers, readout, _ = make_layers(problem, time_first)
+        x = torch.from_numpy(problem.X)
+        self.time_first, self.x = time_first, turned(x) if time_first else x
         module = Both(layers, readout)
         self.module: Any = trace(module, (self.x,)) if traced else module
 
@@ -150,7 +169,8 @@ class Sequence:
 
     def outputs(self) -> Array:
         with torch.inference_mode():
-            return np.asarray(self.module(self.x).numpy())
+            y = self.module(self.x)
+            return np.asarray((turned(y) if self.time_first else y).numpy())
 
 
 class Both(torch.nn.Module):  # type: ignore[misc]  # PyTorch is not there when types are checked
