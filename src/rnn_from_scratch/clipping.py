@@ -54,7 +54,16 @@ class NoClipping:
 
 
 @dataclass(frozen=True)
-class GlobalNorm:
+class _Limited:
+    """A rule with a limit."""
+
+    limit: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limit", positive(self.limit, "limit", type(self).__name__))
+
+
+class GlobalNorm(_Limited):
     """Scale the whole gradient g to ``g · limit / ‖g‖`` where ``‖g‖ > limit``.
 
     >>> g = np.array([3.0, 4.0])
@@ -62,11 +71,7 @@ class GlobalNorm:
     (True, array([0.6, 0.8]))
     """
 
-    limit: float
     kind: ClassVar[str] = "global_norm"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "limit", positive(self.limit, "limit", "GlobalNorm"))
 
     def apply(self, gradient: FloatArray, slices: Iterable[slice], size: float | None = None) -> bool:
         """Clip in place; True if the norm was above the limit. `size` is the norm, from who knows it already."""
@@ -77,8 +82,7 @@ class GlobalNorm:
         return False
 
 
-@dataclass(frozen=True)
-class TensorNorm:
+class TensorNorm(_Limited):
     """Scale each tensor's gradient G to ``G · limit / ‖G‖`` where ``‖G‖ > limit``, every tensor by itself.
 
     >>> g = np.array([3.0, 4.0])
@@ -86,11 +90,7 @@ class TensorNorm:
     (True, array([3. , 3.5]))
     """
 
-    limit: float
     kind: ClassVar[str] = "tensor_norm"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "limit", positive(self.limit, "limit", "TensorNorm"))
 
     def apply(self, gradient: FloatArray, slices: Iterable[slice], size: float | None = None) -> bool:
         """Clip in place; True if any tensor's norm was above the limit."""
@@ -103,8 +103,7 @@ class TensorNorm:
         return clipped
 
 
-@dataclass(frozen=True)
-class ByValue:
+class ByValue(_Limited):
     """Cut every entry of the gradient off at ±limit.
 
     >>> g = np.array([3.0, -4.0])
@@ -112,11 +111,7 @@ class ByValue:
     (True, array([ 3. , -3.5]))
     """
 
-    limit: float
     kind: ClassVar[str] = "value"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "limit", positive(self.limit, "limit", "ByValue"))
 
     def apply(self, gradient: FloatArray, slices: Iterable[slice], size: float | None = None) -> bool:
         """Clip in place; True if any entry was beyond the limit."""

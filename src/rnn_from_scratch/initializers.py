@@ -142,7 +142,7 @@ class ScaledIdentity:
         return self.scale * np.eye(fan_out, fan_in)
 
 
-Draw = Callable[[int, int, np.random.Generator], FloatArray]
+Draw = Callable[[int, int, "np.random.Generator"], FloatArray]  # quoted: `numpy.random` takes its time to import
 Recipe = Draw | FloatArray
 """How a tensor gets its first values: a function that draws one gate block, or the values themselves."""
 

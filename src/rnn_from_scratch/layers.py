@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from rnn_from_scratch.validation import boolean, choice, fraction, integer, number, shown
 
@@ -14,8 +14,7 @@ ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear")
 RESETS = ("after", "before")
 
 
-@dataclass(frozen=True)
-class TensorShape:
+class TensorShape(NamedTuple):
     """One parameter tensor: its full name, its shape, and what its first values depend on."""
 
     name: str

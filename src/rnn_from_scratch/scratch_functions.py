@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
+from rnn_from_scratch.deferred import deferred_module
 from rnn_from_scratch.file_format import FileFormatError, naming
 from rnn_from_scratch.layers import Elman
-from rnn_from_scratch.model_files import Model
 from rnn_from_scratch.specification import NetworkSpecification
-from rnn_from_scratch.textbook import activations
 from rnn_from_scratch.validation import boolean, positive, shown
+
+if TYPE_CHECKING:
+    from rnn_from_scratch.model_files import Model
+    from rnn_from_scratch.textbook import activations
+else:
+    activations = deferred_module("rnn_from_scratch.textbook.activations")
 
 __all__ = ["ActivationFunctions", "constructor_words", "items", "local_and_global", "require_probabilities"]
 

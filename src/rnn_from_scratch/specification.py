@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rnn_from_scratch.deferred import deferred_module
 from rnn_from_scratch.layers import Layer, TensorShape, layer_from_dict
 from rnn_from_scratch.validation import choice, fraction, integer, positive, shown
+
+if TYPE_CHECKING:
+    import json
+else:
+    json = deferred_module("json")
 
 __all__ = ["LOSSES", "OUTPUT_ACTIVATIONS", "READOUTS", "Direction", "NetworkSpecification", "require_useful_output"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +28,9 @@ from rnn_from_scratch.optimizers import SGD, AdamW, Optimizer, OptimizerState, R
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch
 from rnn_from_scratch.specification import LOSSES, OUTPUT_ACTIVATIONS, READOUTS, Direction, NetworkSpecification
-from rnn_from_scratch.textbook.dropout import Dropout
+
+if TYPE_CHECKING:
+    from rnn_from_scratch.textbook.dropout import Dropout
 
 __all__ = ["NativeEngine", "NativePlan", "available", "build_info", "required", "thread_count", "why_unavailable"]
 
@@ -304,7 +306,7 @@ def _alone(updates: Updates, drops: bool) -> Updates:
         targets = targets.gathered()
     order = np.arange(len(seen), dtype=np.int64)
     if carried is not None:
-        carried = replace(carried, owners=carried.owners[seen], first_steps=carried.first_steps[seen])
+        carried = carried._replace(owners=carried.owners[seen], first_steps=carried.first_steps[seen])
     elif drops:  # masks are named after the numbers of sequences
         inputs, order, starts = updates.inputs, seen, np.zeros(len(updates.inputs), np.int64)
         starts[seen] = targets.starts

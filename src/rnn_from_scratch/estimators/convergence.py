@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from rnn_from_scratch.training.constant_rate import ConstantRate, Rates, ScheduleState
 from rnn_from_scratch.training.history import History
-from rnn_from_scratch.training.schedules import ConstantRate, Rates, ScheduleState
 
 __all__ = ["AdaptiveRate", "Convergence", "InverseScaling", "Progress"]
 

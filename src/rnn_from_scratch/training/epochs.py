@@ -13,7 +13,7 @@ from rnn_from_scratch.alphabet import IndexArray
 from rnn_from_scratch.engines.base import Carried, Updates
 from rnn_from_scratch.sequences import Batch, Targets
 from rnn_from_scratch.specification import NetworkSpecification
-from rnn_from_scratch.training.schedules import Schedule, ScheduleState
+from rnn_from_scratch.training.constant_rate import ConstantRate, ScheduleState
 
 __all__ = ["Drawn", "Epochs", "Parts", "cut"]
 
@@ -89,7 +89,7 @@ class Drawn(NamedTuple):
     per_epoch: Sequence[int]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Epochs:
     """Draws the order of sequences and cuts it into mini-batches, one epoch after the other.
 
@@ -102,7 +102,7 @@ class Epochs:
     epochs : int
         Of the whole run, for the schedule.
     learning_rate : float
-    schedule : Schedule
+    schedule : ConstantRate
     shuffle : bool
     generator : numpy.random.Generator
     dropout_key : int
@@ -116,7 +116,7 @@ class Epochs:
     batch_size: int
     epochs: int
     learning_rate: float
-    schedule: Schedule
+    schedule: ConstantRate
     shuffle: bool
     generator: np.random.Generator
     dropout_key: int

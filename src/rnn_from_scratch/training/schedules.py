@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from rnn_from_scratch.training.constant_rate import ConstantRate, Rates, ScheduleState
 from rnn_from_scratch.validation import choice, integer, non_negative, number, positive, shown
 
 __all__ = [
@@ -24,29 +24,6 @@ __all__ = [
     "StepDecay",
     "as_schedule",
 ]
-
-Rates = npt.NDArray[np.float64]
-ScheduleState = dict[str, Any]
-"""Numbers that JSON can say; empty for schedules that do not look at the losses."""
-
-
-@dataclass(frozen=True)
-class ConstantRate:
-    """The learning rate as it is."""
-
-    observes: ClassVar[bool] = False
-
-    def init(self) -> ScheduleState:
-        """Nothing to remember."""
-        return {}
-
-    def rates(self, learning_rate: float, position: Rates, epochs: int, state: ScheduleState) -> Rates:
-        """The rate of each update."""
-        return np.full(len(position), learning_rate)
-
-    def observe(self, state: ScheduleState, value: float) -> ScheduleState:
-        """What is remembered after an epoch with this loss."""
-        return state
 
 
 @dataclass(frozen=True)
