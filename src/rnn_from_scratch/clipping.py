@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
+from rnn_from_scratch.frozen import Frozen
 from rnn_from_scratch.validation import positive
 
 FEW_NUMBERS = 1 << 15
@@ -42,8 +43,8 @@ def norm(vector: FloatArray) -> float:
     return math.sqrt(wide.dot(wide))
 
 
-@dataclass(frozen=True)
-class NoClipping:
+@dataclass(eq=False, repr=False)
+class NoClipping(Frozen):
     """Leave every gradient as it is."""
 
     kind: ClassVar[str] = "none"
@@ -53,8 +54,8 @@ class NoClipping:
         return False
 
 
-@dataclass(frozen=True)
-class _Limited:
+@dataclass(eq=False, repr=False)
+class _Limited(Frozen):
     """A rule with a limit."""
 
     limit: float

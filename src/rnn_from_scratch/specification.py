@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rnn_from_scratch.deferred import deferred_module
+from rnn_from_scratch.frozen import Frozen
 from rnn_from_scratch.layers import Layer, TensorShape, layer_from_dict
 from rnn_from_scratch.validation import choice, fraction, integer, positive, shown
 
@@ -44,8 +45,8 @@ class Direction(NamedTuple):
         return self.layer.tensors(self.name, self.input_size)
 
 
-@dataclass(frozen=True)
-class NetworkSpecification:
+@dataclass(eq=False, repr=False)
+class NetworkSpecification(Frozen):
     """A stack of recurrent layers and a readout: everything about a network but its numbers.
 
     Parameters

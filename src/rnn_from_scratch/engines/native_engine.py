@@ -36,8 +36,9 @@ __all__ = ["NativeEngine", "NativePlan", "available", "build_info", "required", 
 
 CLIPPINGS = ("none", "global_norm", "tensor_norm", "value")
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
-NOTHING = {name: np.empty(0, name) for name in ("float32", "float64", "int64")}
-NO_MASKS = (0, 0, NOTHING["int64"], NOTHING["int64"])
+NOTHING = {np.dtype(name): np.empty(0, name) for name in ("float32", "float64")}
+NO_INTS = np.empty(0, np.int64)
+NO_MASKS = (0, 0, NO_INTS, NO_INTS)
 
 
 def required() -> bool:
@@ -142,7 +143,7 @@ class NativePlan(Plan):
         self._kernels = kind(**compiled_arguments(specification, parameters.vector), version=parameters.version)
         self._no_rows = np.empty((0, specification.input_size), parameters.dtype)
         no_states = np.empty((0, specification.state_size), parameters.dtype)
-        self.no_states = (NOTHING["int64"], NOTHING["int64"], no_states)
+        self.no_states = (NO_INTS, NO_INTS, no_states)
         self._n_threads = n_threads
         self._use_threads()
         self.at_once = self._kernels.predictor(parameters)
@@ -164,7 +165,7 @@ class NativePlan(Plan):
     def inputs(self, batch: Batch) -> tuple[Any, ...]:
         """Rows of features and no tokens, or the other way round; starts and lengths."""
         if self.specification.vocabulary_size is None:
-            return batch.array, NOTHING["int64"], batch.starts, batch.lengths
+            return batch.array, NO_INTS, batch.starts, batch.lengths
         return self._no_rows, batch.array.ravel(), batch.starts, batch.lengths
 
     def frozen(self, names: tuple[str, ...]) -> BoolArray:
@@ -326,7 +327,7 @@ def _carried(carried: Carried) -> tuple[Any, ...]:
 
 def _optimizer_arguments(optimizer: Optimizer, state: OptimizerState, dtype: np.dtype[np.floating]) -> tuple[Any, ...]:
     """(kind, what m and v keep, ε, weight decay, Nesterov or not, m, v, count of updates): one form for all."""
-    nothing, none = NOTHING[dtype.name], NOTHING["int64"]
+    nothing, none = NOTHING[dtype], NO_INTS
     code = OPTIMIZERS.index(optimizer.kind)
     if isinstance(optimizer, SGD):
         return (code, optimizer.momentum, 0.0, 0.0, 0.0, optimizer.nesterov, state.get("u", nothing), nothing, none)

@@ -127,7 +127,7 @@ class AdaptiveRate(ConstantRate):
         return np.full(len(position), learning_rate * progress.rate_scale)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class InverseScaling(ConstantRate):
     """``η / (t + 1)^power``, where t is how many sequences were seen before the epoch.
 

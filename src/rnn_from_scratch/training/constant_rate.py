@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from rnn_from_scratch.frozen import Frozen
+
 __all__ = ["ConstantRate", "Rates", "ScheduleState"]
 
 Rates = npt.NDArray[np.float64]
@@ -15,8 +17,8 @@ ScheduleState = dict[str, Any]
 """Numbers that JSON can say; empty for schedules that do not look at the losses."""
 
 
-@dataclass(frozen=True)
-class ConstantRate:
+@dataclass(eq=False, repr=False)
+class ConstantRate(Frozen):
     """The learning rate as it is."""
 
     observes: ClassVar[bool] = False

@@ -198,15 +198,15 @@ class TrainingRun(Generic[PlanType]):
         shares = self.epochs.shares(drawn.updates)
         taught = shares > 0  # the others only moved the states on
         self.recent = [*self.recent, *map(float, report.gradient_norms[taught][-3:])][-3:]
-        history, count = self.history, len(drawn.per_epoch)
-        firsts = np.cumsum([0, *drawn.per_epoch[:-1]])
-        history.loss += np.add.reduceat(report.losses * shares, firsts).tolist()
-        history.learning_rate += drawn.updates.learning_rates[firsts + np.array(drawn.per_epoch) - 1].tolist()
-        sums = np.add.reduceat(report.gradient_norms, firsts)
-        history.gradient_norm_mean += (sums / np.add.reduceat(taught, firsts, dtype=np.int64)).tolist()
-        history.gradient_norm_max += np.maximum.reduceat(report.gradient_norms, firsts).tolist()
-        history.clipped += np.add.reduceat(report.clipped, firsts, dtype=np.int64).tolist()
-        history.non_finite += [0] * count
+        history, epochs = self.history, len(drawn.per_epoch)
+        by_epoch = (epochs, -1)  # all epochs drawn at once have as many updates
+        norms = report.gradient_norms.reshape(by_epoch)
+        history.loss += (report.losses * shares).reshape(by_epoch).sum(axis=1).tolist()
+        history.learning_rate += drawn.updates.learning_rates.reshape(by_epoch)[:, -1].tolist()
+        history.gradient_norm_mean += (norms.sum(axis=1) / taught.reshape(by_epoch).sum(axis=1)).tolist()
+        history.gradient_norm_max += norms.max(axis=1).tolist()
+        history.clipped += report.clipped.reshape(by_epoch).sum(axis=1).tolist()
+        history.non_finite += [0] * epochs
 
     def _look(self) -> None:
         """Validation, metrics, schedule and early stopping after an epoch."""

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class StepDecay(ConstantRate):
     """Multiply by `factor` after every `every` epochs.
 
@@ -45,7 +45,7 @@ class StepDecay(ConstantRate):
         return learning_rate * self.factor ** (np.floor(position) // self.every)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class ExponentialDecay(ConstantRate):
     """Multiply by `factor` after every epoch.
 
@@ -63,7 +63,7 @@ class ExponentialDecay(ConstantRate):
         return rates
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class CosineDecay(ConstantRate):
     """Half a cosine from the learning rate down to ``floor``, after a straight rise over the first `warmup` epochs.
 
@@ -101,7 +101,7 @@ class CosineDecay(ConstantRate):
         return learning_rate * np.where(rising, position / (self.warmup or 1.0), falling)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class ReduceOnPlateau(ConstantRate):
     """Multiply by `factor` once the loss has not become smaller for more than `patience` epochs.
 
