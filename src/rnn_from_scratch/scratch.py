@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +22,10 @@ from rnn_from_scratch.scratch_functions import (
     constructor_words,
     items,
     local_and_global,
+    progress,
     require_probabilities,
 )
 from rnn_from_scratch.specification import OUTPUT_ACTIVATIONS, require_useful_output
-from rnn_from_scratch.training.history import History
 from rnn_from_scratch.validation import (
     boolean,
     choice,
@@ -393,7 +393,7 @@ class RNNScratch(ActivationFunctions):
             learning_rate=rate,
             clip=TensorNorm(CLIP_NORM),
             shuffle=False,
-            callbacks=_progress(epochs) if verbose else (),
+            callbacks=progress(epochs) if verbose else (),
         )
         return history.loss if return_history else None
 
@@ -441,14 +441,3 @@ class RNNScratch(ActivationFunctions):
         if y.ndim != 2 or y.shape[1] != self.num_output or len(y) == 0:
             raise ValueError(f"predictions must be T arrays (O={self.num_output}, 1). Got {y.shape}.")
         return y, self._labels(labels, len(y), "labels")
-
-
-def _progress(epochs: int) -> Callable[[int, History], None]:
-    """Prints ten lines over a run, fewer if it is shorter, the last epoch among them."""
-    width = len(str(epochs))
-
-    def report(epoch: int, history: History) -> None:
-        if epoch * 10 // epochs > (epoch - 1) * 10 // epochs:
-            print(f"Epoch {epoch:>{width}}/{epochs} - Loss: {history.loss[-1]:.6f}")
-
-    return report
