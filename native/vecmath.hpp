@@ -33,7 +33,19 @@ template <> struct ExpConstants<double> {
   static constexpr int terms = 13;
 };
 
-constexpr double one_over_factorial(int n) { return n <= 1 ? 1.0 : one_over_factorial(n - 1) / n; }
+// 1 / n! for the terms of both precisions. A table, so that it is the compiler who computes them: a function called where no
+// constant is asked for may be left for the run, and was, with all its divisions, for every vector of doubles.
+struct ReciprocalFactorials {
+  double of[14];
+};
+
+constexpr ReciprocalFactorials reciprocal_factorials() {
+  ReciprocalFactorials found{{1.0}};
+  for (int n = 1; n < 14; ++n) found.of[n] = found.of[n - 1] / n;
+  return found;
+}
+
+constexpr ReciprocalFactorials one_over_factorial = reciprocal_factorials();
 
 // 2ⁿ, exactly.
 template <class Real> constexpr Real power_of_two(int n) { return n == 0 ? Real(1) : 2 * power_of_two<Real>(n - 1); }
@@ -51,10 +63,10 @@ template <int FACTOR, int LIFT, class Real> inline Exponential<Real> exponential
   const Vector<Real> r = (FACTOR * x - k * C::ln2_high) - k * C::ln2_low;
   // Pairs of terms first, then Horner's scheme in r²: half as long a chain of operations that wait for each other.
   const Vector<Real> r_squared = r * r;
-  Vector<Real> p = Real(one_over_factorial(C::terms - 1)) + Real(one_over_factorial(C::terms)) * r;
+  Vector<Real> p = Real(one_over_factorial.of[C::terms - 1]) + Real(one_over_factorial.of[C::terms]) * r;
 #pragma GCC unroll 8
   for (int n = C::terms - 3; n >= 2; n -= 2) {
-    p = p * r_squared + (Real(one_over_factorial(n)) + Real(one_over_factorial(n + 1)) * r);
+    p = p * r_squared + (Real(one_over_factorial.of[n]) + Real(one_over_factorial.of[n + 1]) * r);
   }
   const Bits<Real> exponent = (reinterpret_cast<Bits<Real>>(shifted) + (C::bias + LIFT)) << C::mantissa_bits;
   return {reinterpret_cast<Vector<Real>>(exponent), p * r_squared + r};
@@ -70,7 +82,8 @@ template <class Real> inline Vector<Real> lifted_exp_of_negative(Vector<Real> x)
 
 // eˣ for x ≤ 0. It comes down in one product, which rounds to a subnormal number where it has to.
 template <class Real> inline Vector<Real> exp_of_negative(Vector<Real> x) {
-  return lifted_exp_of_negative<Real>(x) * (1 / power_of_two<Real>(ExpConstants<Real>::lift));
+  constexpr Real down = 1 / power_of_two<Real>(ExpConstants<Real>::lift);
+  return lifted_exp_of_negative<Real>(x) * down;
 }
 
 // tanh x = m / (m + 2) with m = e²ˣ − 1, which keeps the digits of small x; the sign is put back at the end.
@@ -86,7 +99,8 @@ template <class Real> inline Vector<Real> tanh_of(Vector<Real> x) {
 // are lifted.
 template <class Real> inline Vector<Real> sigmoid_of(Vector<Real> x) {
   const Vector<Real> e = lifted_exp_of_negative<Real>(-absolute<Real>(x));
-  const Vector<Real> one = broadcast(power_of_two<Real>(ExpConstants<Real>::lift));
+  constexpr Real lifted_one = power_of_two<Real>(ExpConstants<Real>::lift);
+  const Vector<Real> one = broadcast(lifted_one);
   return (x >= 0 ? one : e) / (e + one);
 }
 
