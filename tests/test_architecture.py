@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import rnn_from_scratch
+from rnn_from_scratch.deferred import deferred_module
+from rnn_from_scratch.engines.select import engine_status
 
 PACKAGE = Path(rnn_from_scratch.__file__).parent
 NATIVE = Path(__file__).parents[1] / "native"
@@ -15,7 +20,7 @@ NAME = "rnn_from_scratch"
 
 # From the ground up. Rooms on one floor of this list may not import each other, except where one room is a folder.
 FLOORS: list[set[str]] = [
-    {"_version", "alphabet", "datasets"},
+    {"_version", "alphabet", "datasets", "deferred", "frozen"},
     {"validation"},
     {"file_format"},
     {
@@ -86,8 +91,8 @@ INSIDE: dict[str, list[set[str]]] = {
         {"pipelines"},
     ],
     "training": [
-        {"history", "schedules", "checkpoint"},
-        {"stopping", "epochs", "evaluation", "progress"},
+        {"history", "constant_rate", "checkpoint"},
+        {"schedules", "stopping", "epochs", "evaluation", "progress"},
         {"loop"},
         {"resuming"},
     ],
@@ -127,6 +132,8 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, int, bool]]:
             folder = PACKAGE.joinpath(*names[0].split(".")[1:])
             if names[0].split(".")[0] == NAME and folder.is_dir():  # the names are rooms, or files in a room
                 names = [f"{names[0]}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "deferred_module":
+            names = [ast.literal_eval(node.args[0])]  # deferred.py: an import at a later time is an import
         else:
             continue
         above = node
@@ -182,9 +189,9 @@ def test_every_room_has_a_floor() -> None:
 
 
 def test_the_check_can_fail() -> None:
-    upwards = "from rnn_from_scratch.network import Network\ndef f():\n    import json\n"
-    found = list(imports(ast.parse(upwards)))
-    assert found == [("rnn_from_scratch.network", 1, False), ("json", 3, True)]
+    upwards = "from rnn_from_scratch.network import Network\ndef f():\n    import json\nx = deferred_module('csv')\n"
+    found = sorted(imports(ast.parse(upwards)))
+    assert found == [("csv", 4, False), ("json", 3, True), ("rnn_from_scratch.network", 1, False)]
     assert floor_of("network") > floor_of("textbook")
 
 
@@ -195,6 +202,139 @@ def test_native_files_are_short_and_narrow() -> None:
         lines = path.read_text(encoding="utf-8").splitlines()
         assert len(lines) <= 450, path
         assert [line for line in lines if len(line) > 128] == [], path
+
+
+# `import rnn_from_scratch` needs little, and training and predicting with the native engine not all of the rest: files,
+# checkpoints, metrics, streams, the textbook and so on are imported when they are first used.
+NOT_FOR_IMPORT = {
+    "dataclasses",
+    "hashlib",
+    "inspect",
+    "json",
+    "numpy.random",
+    "numpy.typing",
+    "pathlib",
+    "pkgutil",
+    "zipfile",
+}
+NOT_FOR_TRAINING = {
+    "argparse",
+    "csv",
+    "inspect",
+    "json",
+    "multiprocessing",
+    "pathlib",
+    "pkgutil",
+    "tempfile",
+    "unittest",
+}
+NOT_FOR_TRAINING |= {"concurrent", "urllib", "zipfile", "numpy.ma", "numpy.lib.format", "numpy.testing"}
+ROOMS_FOR_TRAINING = {
+    "_version",
+    "alphabet",
+    "clipping",
+    "deferred",
+    "engines",
+    "file_format",
+    "frozen",
+    "initializers",
+    "layers",
+}
+ROOMS_FOR_TRAINING |= {
+    "live_tensors",
+    "network",
+    "network_base",
+    "network_training",
+    "optimizers",
+    "parameters",
+    "scratch",
+}
+ROOMS_FOR_TRAINING |= {
+    "scratch_functions",
+    "sequences",
+    "specification",
+    "training",
+    "training_set",
+    "validation",
+    "windows",
+}
+TRAINING = """
+import numpy as np
+from rnn_from_scratch import Elman, Network, RNNScratch
+X, y = np.ones((3, 4, 2)), np.ones((3, 1))
+RNNScratch(2, 3, 1, 0.1, random_state=0).train(X, y, 2, verbose=False)
+network = Network(2, [Elman(3)], 1, readout="last", random_state=0)
+network.fit(X, y, 2)
+network.predict(X)
+"""
+
+
+def loaded_by(script: str) -> set[str]:
+    """The modules that a fresh process has after the script, beyond those that it has after ``import numpy``."""
+    lines = ("import numpy, sys", "before = set(sys.modules)", script, "print(*(set(sys.modules) - before))")
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_imports_next_to_nothing() -> None:
+    found = loaded_by("import rnn_from_scratch")
+    assert {name for name in found if name.startswith(NAME)} == {NAME, f"{NAME}._version", f"{NAME}.deferred"}
+    assert found & NOT_FOR_IMPORT == set()
+
+
+@pytest.mark.skipif(engine_status()["auto"] != "native", reason="the NumPy engine needs the textbook")
+def test_training_imports_what_it_needs() -> None:
+    found = loaded_by(TRAINING)
+    assert found & NOT_FOR_TRAINING == set()
+    own = {tuple(name.split(".")) for name in found if name.startswith(f"{NAME}.")}
+    assert {name[1] for name in own} <= ROOMS_FOR_TRAINING
+    assert {name[2] for name in own if name[1] == "training" and len(name) > 2} <= {
+        "constant_rate",
+        "epochs",
+        "evaluation",
+        "history",
+        "loop",
+        "progress",
+    }
+
+
+def test_what_the_package_offers() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    seen_by_checkers = [
+        (node.module, alias.name)
+        for block in tree.body
+        if isinstance(block, ast.If) and getattr(block.test, "id", "") == "TYPE_CHECKING"
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    offered = [(f"{NAME}.{module}", name) for module, names in rnn_from_scratch._OFFERED.items() for name in names]
+    assert sorted(offered) == sorted(seen_by_checkers)
+    assert sorted(["__version__", *(name for _, name in offered)]) == sorted(rnn_from_scratch.__all__)
+    assert len(set(rnn_from_scratch.__all__)) == len(rnn_from_scratch.__all__)
+    namespace: dict[str, object] = {}
+    exec("from rnn_from_scratch import *", namespace)  # every name is there
+    assert set(rnn_from_scratch.__all__) <= namespace.keys()
+
+
+def test_modules_are_attributes_of_their_packages() -> None:
+    asked = "r.textbook.gru.__name__, r.training.loop.__name__, r.network.__name__"
+    script = f"import rnn_from_scratch as r; print({asked}, sep=',')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"{NAME}.textbook.gru,{NAME}.training.loop,{NAME}.network"
+    assert {"Network", "textbook", "show_config", "__version__"} <= set(dir(rnn_from_scratch))
+    assert {"gru", "losses"} <= set(dir(rnn_from_scratch.textbook))
+    for name in ("Netwerk", "_nothing", "__wrapped__"):
+        assert not hasattr(rnn_from_scratch, name)
+    with pytest.raises(AttributeError, match="module 'rnn_from_scratch' has no attribute 'Netwerk'"):
+        _ = rnn_from_scratch.Netwerk  # type: ignore[attr-defined]
+
+
+def test_a_deferred_module_says_what_is_missing() -> None:
+    missing = deferred_module("rnn_from_scratch.nowhere")
+    assert not hasattr(missing, "__wrapped__")  # which asks of nobody to import it
+    with pytest.raises(ModuleNotFoundError, match="nowhere"):
+        _ = missing.anything
 
 
 def test_files_and_functions_are_short() -> None:

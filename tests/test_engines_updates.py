@@ -92,7 +92,7 @@ def test_penalty_is_its_definition(engine: str, dtype: str, architecture: str) -
     for penalty in (0.0, 0.7):
         running = case.on(engine, dtype)
         updates = running.updates(1)
-        report, _ = train(running, updates, replace(PLAIN, penalty=penalty))
+        report, _ = train(running, updates, PLAIN._replace(penalty=penalty))
         ends.append((report.losses[0], {name: v.copy() for name, v in running.parameters.views.items()}))
     start = running.parameters.named(case.vector)
     weights = {name: W for name, W in start.items() if name.split(".")[-1][0] == "W"}

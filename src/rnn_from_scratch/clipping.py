@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
+from rnn_from_scratch.frozen import Frozen
 from rnn_from_scratch.validation import positive
 
 FEW_NUMBERS = 1 << 15
@@ -42,8 +43,8 @@ def norm(vector: FloatArray) -> float:
     return math.sqrt(wide.dot(wide))
 
 
-@dataclass(frozen=True)
-class NoClipping:
+@dataclass(eq=False, repr=False)
+class NoClipping(Frozen):
     """Leave every gradient as it is."""
 
     kind: ClassVar[str] = "none"
@@ -53,8 +54,17 @@ class NoClipping:
         return False
 
 
-@dataclass(frozen=True)
-class GlobalNorm:
+@dataclass(eq=False, repr=False)
+class _Limited(Frozen):
+    """A rule with a limit."""
+
+    limit: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limit", positive(self.limit, "limit", type(self).__name__))
+
+
+class GlobalNorm(_Limited):
     """Scale the whole gradient g to ``g · limit / ‖g‖`` where ``‖g‖ > limit``.
 
     >>> g = np.array([3.0, 4.0])
@@ -62,11 +72,7 @@ class GlobalNorm:
     (True, array([0.6, 0.8]))
     """
 
-    limit: float
     kind: ClassVar[str] = "global_norm"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "limit", positive(self.limit, "limit", "GlobalNorm"))
 
     def apply(self, gradient: FloatArray, slices: Iterable[slice], size: float | None = None) -> bool:
         """Clip in place; True if the norm was above the limit. `size` is the norm, from who knows it already."""
@@ -77,8 +83,7 @@ class GlobalNorm:
         return False
 
 
-@dataclass(frozen=True)
-class TensorNorm:
+class TensorNorm(_Limited):
     """Scale each tensor's gradient G to ``G · limit / ‖G‖`` where ``‖G‖ > limit``, every tensor by itself.
 
     >>> g = np.array([3.0, 4.0])
@@ -86,11 +91,7 @@ class TensorNorm:
     (True, array([3. , 3.5]))
     """
 
-    limit: float
     kind: ClassVar[str] = "tensor_norm"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "limit", positive(self.limit, "limit", "TensorNorm"))
 
     def apply(self, gradient: FloatArray, slices: Iterable[slice], size: float | None = None) -> bool:
         """Clip in place; True if any tensor's norm was above the limit."""
@@ -103,8 +104,7 @@ class TensorNorm:
         return clipped
 
 
-@dataclass(frozen=True)
-class ByValue:
+class ByValue(_Limited):
     """Cut every entry of the gradient off at ±limit.
 
     >>> g = np.array([3.0, -4.0])
@@ -112,11 +112,7 @@ class ByValue:
     (True, array([ 3. , -3.5]))
     """
 
-    limit: float
     kind: ClassVar[str] = "value"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "limit", positive(self.limit, "limit", "ByValue"))
 
     def apply(self, gradient: FloatArray, slices: Iterable[slice], size: float | None = None) -> bool:
         """Clip in place; True if any entry was beyond the limit."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
+from rnn_from_scratch.frozen import Frozen
 from rnn_from_scratch.layers import TensorShape
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.validation import choice, finite_float64, number, numeric_array, shown
@@ -111,8 +112,8 @@ def standard_normal(fan_out: int, fan_in: int, generator: np.random.Generator) -
     return generator.normal(size=(fan_out, fan_in))
 
 
-@dataclass(frozen=True)
-class ScaledIdentity:
+@dataclass(eq=False, repr=False)
+class ScaledIdentity(Frozen):
     """``scale · I`` for every gate block: a state that nothing disturbs is kept (scale 1) or fades slowly (below 1).
 
     Parameters
@@ -142,7 +143,7 @@ class ScaledIdentity:
         return self.scale * np.eye(fan_out, fan_in)
 
 
-Draw = Callable[[int, int, np.random.Generator], FloatArray]
+Draw = Callable[[int, int, "np.random.Generator"], FloatArray]  # quoted: `numpy.random` takes its time to import
 Recipe = Draw | FloatArray
 """How a tensor gets its first values: a function that draws one gate block, or the values themselves."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
+from rnn_from_scratch.frozen import Frozen
 from rnn_from_scratch.validation import boolean, choice, fraction, integer, number, shown
 
 __all__ = ["ACTIVATIONS", "GRU", "LAYERS", "LSTM", "Elman", "Layer", "TensorShape", "layer_from_dict"]
@@ -14,8 +15,7 @@ ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear")
 RESETS = ("after", "before")
 
 
-@dataclass(frozen=True)
-class TensorShape:
+class TensorShape(NamedTuple):
     """One parameter tensor: its full name, its shape, and what its first values depend on."""
 
     name: str
@@ -34,8 +34,8 @@ class TensorShape:
         return len(self.shape) == 2
 
 
-@dataclass(frozen=True, repr=False)
-class Layer:
+@dataclass(eq=False, repr=False)
+class Layer(Frozen):
     """What every recurrent layer has; use `Elman`, `GRU` or `LSTM`."""
 
     hidden_size: int
@@ -98,7 +98,7 @@ class Layer:
         return {"cell": self.cell, **{field.name: getattr(self, field.name) for field in fields(self)}}
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(eq=False, repr=False)
 class Elman(Layer):
     """A layer of Elman's simple recurrent network: ``h_t = f(W_x x_t + W_h h_{t-1} + b_h)``.
 
@@ -148,7 +148,7 @@ class Elman(Layer):
         return {"activation": self.activation}
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(eq=False, repr=False)
 class GRU(Layer):
     """A layer of gated recurrent units: gates r and z decide how much of the past is seen and kept; see `textbook.gru`.
 
@@ -201,7 +201,7 @@ class GRU(Layer):
         return (TensorShape(f"{prefix}.b_hn", (self.hidden_size,)),) if self.reset == "after" else ()
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(eq=False, repr=False)
 class LSTM(Layer):
     """A layer of long short-term memory with forget gate: a memory c beside the state h; see `textbook.lstm`.
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import FloatArray
+from rnn_from_scratch.frozen import Frozen
 from rnn_from_scratch.validation import choice, shown
 
 __all__ = ["METRICS", "Metric", "accuracy", "as_metrics", "f1", "mae", "r2", "rmse"]
@@ -21,8 +22,8 @@ __all__ = ["METRICS", "Metric", "accuracy", "as_metrics", "f1", "mae", "r2", "rm
 Wide = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Metric:
+@dataclass(eq=False, repr=False)
+class Metric(Frozen):
     """A measure in two steps.
 
     Attributes

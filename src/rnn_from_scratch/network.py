@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from rnn_from_scratch import by_hand
 from rnn_from_scratch.alphabet import FloatArray, IndexArray
-from rnn_from_scratch.generation import as_prompts, generate
+from rnn_from_scratch.deferred import deferred_module
 from rnn_from_scratch.network_training import NetworkTraining
-from rnn_from_scratch.states import as_state
-from rnn_from_scratch.stream import Stream, make_stream
-from rnn_from_scratch.training.evaluation import run_all
 from rnn_from_scratch.training_set import as_inputs
 from rnn_from_scratch.validation import boolean, generator, integer, non_negative
+
+if TYPE_CHECKING:
+    from rnn_from_scratch import by_hand, generation, states
+    from rnn_from_scratch import stream as streaming
+    from rnn_from_scratch.training import evaluation
+else:
+    by_hand = deferred_module("rnn_from_scratch.by_hand")
+    evaluation = deferred_module("rnn_from_scratch.training.evaluation")
+    generation = deferred_module("rnn_from_scratch.generation")
+    states = deferred_module("rnn_from_scratch.states")
+    streaming = deferred_module("rnn_from_scratch.stream")
 
 __all__ = ["Network"]
 
@@ -156,12 +163,12 @@ class Network(NetworkTraining):
         wanted = boolean(return_states, "return_states", "Network.predict")
         dtype = self._dtype_for(X)
         inputs = as_inputs(self.specification, dtype, X, lengths)
-        before = None if state is None else as_state(state, self.specification, len(inputs), dtype)
+        before = None if state is None else states.as_state(state, self.specification, len(inputs), dtype)
         plan = self._planned(dtype)
-        outputs, states = run_all(self._engine, plan, inputs, before, wanted)
-        return (outputs, states) if wanted else outputs
+        outputs, final_state = evaluation.run_all(self._engine, plan, inputs, before, wanted)
+        return (outputs, final_state) if wanted else outputs
 
-    def stream(self, streams: int | None = None, *, state: StateLike | None = None) -> Stream:
+    def stream(self, streams: int | None = None, *, state: StateLike | None = None) -> streaming.Stream:
         """The network at work on data that come a step at a time; it keeps the state from one step to the next.
 
         Parameters
@@ -193,7 +200,7 @@ class Network(NetworkTraining):
         >>> both.step([[0.5], [-0.2]]).shape
         (2, 1)
         """
-        return make_stream(self._engine, self._planned(np.dtype(np.float64)), streams, state)
+        return streaming.make_stream(self._engine, self._planned(np.dtype(np.float64)), streams, state)
 
     def forward(
         self, X: Any, *, lengths: Any = None, state: StateLike | None = None, dropout_key: int | None = None
@@ -223,7 +230,7 @@ class Network(NetworkTraining):
         """
         dtype = self._dtype_for(X)
         inputs = as_inputs(self.specification, dtype, X, lengths)
-        before = None if state is None else as_state(state, self.specification, len(inputs), dtype)
+        before = None if state is None else states.as_state(state, self.specification, len(inputs), dtype)
         dropout = by_hand.as_dropout(dropout_key, len(inputs))
         return by_hand.forward(self._engine, self._planned(dtype), inputs, before, dropout)
 
@@ -312,6 +319,8 @@ class Network(NetworkTraining):
         owner = "Network.generate"
         steps, temperature = integer(steps, "steps", owner), non_negative(temperature, "temperature", owner)
         drawer = generator(rng, owner, "rng")
-        inputs, alone = as_prompts(self.specification, prompt)
-        tokens = generate(self._engine, self.specification, self._built(), inputs, steps, temperature, drawer)
+        inputs, alone = generation.as_prompts(self.specification, prompt)
+        tokens = generation.generate(
+            self._engine, self.specification, self._built(), inputs, steps, temperature, drawer
+        )
         return tokens[0] if alone else tokens

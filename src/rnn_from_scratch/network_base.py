@@ -8,24 +8,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import fields, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
+from rnn_from_scratch.deferred import deferred_module
 from rnn_from_scratch.engines.base import Plan
 from rnn_from_scratch.engines.select import select_engine
 from rnn_from_scratch.file_format import as_path
 from rnn_from_scratch.initializers import as_recipes, initialize
 from rnn_from_scratch.layers import Layer
 from rnn_from_scratch.live_tensors import LiveTensors
-from rnn_from_scratch.model_files import Model, read_model, write_model
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import model_dtype
 from rnn_from_scratch.specification import NetworkSpecification
-from rnn_from_scratch.summary import summary
 from rnn_from_scratch.training.history import History
 from rnn_from_scratch.validation import choice, generator, shown
+
+if TYPE_CHECKING:
+    from rnn_from_scratch import model_files
+    from rnn_from_scratch import summary as table
+else:
+    model_files = deferred_module("rnn_from_scratch.model_files")
+    table = deferred_module("rnn_from_scratch.summary")
 
 __all__ = ["NetworkBase"]
 
@@ -148,7 +154,7 @@ class NetworkBase:
         <BLANKLINE>
         readout 'every', output 'linear', loss 'mse', dtype that of the first data, engine 'numpy'
         """
-        return summary(self.specification, self.dtype, self.engine)
+        return table.summary(self.specification, self.dtype, self.engine)
 
     @property
     def engine(self) -> str:
@@ -254,7 +260,7 @@ class NetworkBase:
         """
         name = as_path(path, "Network.save")
         self.specification.to_dict()  # refuses a callable before the parameters are made
-        write_model(name, "Network", self.specification, self.parameters, {})
+        model_files.write_model(name, "Network", self.specification, self.parameters, {})
 
     @classmethod
     def load(
@@ -287,12 +293,12 @@ class NetworkBase:
         --------
         See `save`.
         """
-        model = read_model(as_path(path, "Network.load"), "Network")
+        model = model_files.read_model(as_path(path, "Network.load"), "Network")
         return cls.of_model(model, random_state, engine, n_threads)
 
     @classmethod
     def of_model(
-        cls: type[NetworkType], model: Model, random_state: Any, engine: str, n_threads: int | None = None
+        cls: type[NetworkType], model: model_files.Model, random_state: Any, engine: str, n_threads: int | None = None
     ) -> NetworkType:
         """The network of a model file; see `load`."""
         words = {"random_state": random_state, "engine": engine, "n_threads": n_threads}

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rnn_from_scratch.alphabet import FloatArray
 from rnn_from_scratch.clipping import Clipping, as_clipping
+from rnn_from_scratch.deferred import deferred_module
 from rnn_from_scratch.engines.base import UpdateRule, batch_loss
-from rnn_from_scratch.metrics import as_metrics
 from rnn_from_scratch.network_base import NetworkBase
 from rnn_from_scratch.optimizers import Optimizer, as_optimizer
-from rnn_from_scratch.textbook.penalty import add_penalty
+from rnn_from_scratch.training.constant_rate import ConstantRate
 from rnn_from_scratch.training.history import History
 from rnn_from_scratch.training.loop import Callback, TrainingPlan, TrainingRun, train
-from rnn_from_scratch.training.resuming import Checkpoints, as_checkpoints, keeper_of, read_moment
-from rnn_from_scratch.training.schedules import Schedule, as_schedule
-from rnn_from_scratch.training.stopping import EarlyStopping, as_early_stopping
 from rnn_from_scratch.training_set import as_callbacks, as_training_set, require_possible, with_validation
 from rnn_from_scratch.validation import boolean, integer, non_negative, positive, shown
+
+if TYPE_CHECKING:
+    from rnn_from_scratch import metrics as measures
+    from rnn_from_scratch.textbook import penalty
+    from rnn_from_scratch.training import resuming, schedules, stopping
+else:
+    measures = deferred_module("rnn_from_scratch.metrics")
+    penalty = deferred_module("rnn_from_scratch.textbook.penalty")
+    resuming = deferred_module("rnn_from_scratch.training.resuming")
+    schedules = deferred_module("rnn_from_scratch.training.schedules")
+    stopping = deferred_module("rnn_from_scratch.training.stopping")
 
 __all__ = ["NetworkTraining"]
 
@@ -37,16 +45,16 @@ class NetworkTraining(NetworkBase):
         *,
         optimizer: str | Optimizer = "adam",
         learning_rate: float = 1e-3,
-        schedule: str | Schedule = "constant",
+        schedule: str | schedules.Schedule = "constant",
         clip: float | Clipping | None = None,
         shuffle: bool | None = None,
         tbptt_steps: int | None = None,
         stateful: bool = False,
         validation: Any = None,
         metrics: Any = (),
-        early_stopping: int | EarlyStopping | None = None,
+        early_stopping: int | stopping.EarlyStopping | None = None,
         callbacks: Callback | Sequence[Callback] = (),
-        checkpoint: str | os.PathLike[str] | Checkpoints | None = None,
+        checkpoint: str | os.PathLike[str] | resuming.Checkpoints | None = None,
         resume: bool = False,
         verbose: bool = False,
         lengths: Any = None,
@@ -146,25 +154,28 @@ class NetworkTraining(NetworkBase):
                 non_negative(l2, "l2", owner),
                 self._frozen(frozen),
             ),
-            schedule=as_schedule(schedule, owner),
+            schedule=self._schedule(schedule, owner),
             shuffle=not stateful if shuffle is None else boolean(shuffle, "shuffle", owner),
             tbptt_steps=None if tbptt_steps is None else integer(tbptt_steps, "tbptt_steps", owner),
             stateful=boolean(stateful, "stateful", owner),
-            early_stopping=as_early_stopping(early_stopping, owner),
-            metrics=as_metrics(metrics, owner, [entry.name for entry in fields(History)]),
+            early_stopping=None if early_stopping is None else stopping.as_early_stopping(early_stopping, owner),
+            metrics=self._metrics(metrics, owner),
             callbacks=as_callbacks(callbacks, owner),
             verbose=boolean(verbose, "verbose", owner),
         )
-        checkpoints = as_checkpoints(checkpoint, boolean(resume, "resume", owner), owner)
+        checkpoints = self._checkpoints(checkpoint, boolean(resume, "resume", owner), owner)
         dtype = self._dtype_for(X)
         weights = {"sample_weight": sample_weight, "class_weight": class_weight}
         sets = as_training_set(self.specification, dtype, X, y, lengths=lengths, keep_all=how.stateful, **weights)
         data = with_validation(self.specification, dtype, sets, validation, owner)
         require_possible(self.specification, how, len(data.inputs), owner)
-        moment = read_moment(checkpoints, self.specification, dtype, how, data, self._engine, self._generator)
+        moment = None
+        if checkpoints is not None:
+            own = (self._engine, self._generator)
+            moment = resuming.read_moment(checkpoints, self.specification, dtype, how, data, *own)
         self._history = History()
         run = TrainingRun(self._engine, self._planned(dtype), data, how, self._generator, self._history)
-        return train(run, keeper_of(run, checkpoints, moment))
+        return train(run, None if checkpoints is None else resuming.keeper_of(run, checkpoints, moment))
 
     @property
     def history(self) -> History | None:
@@ -210,15 +221,28 @@ class NetworkTraining(NetworkBase):
         (12.5, array([-7.]))
         """
         owner = "Network.loss_and_gradient"
-        penalty = non_negative(l2, "l2", owner)
+        decay = non_negative(l2, "l2", owner)
         dtype = self._dtype_for(X)
         weights = {"sample_weight": sample_weight, "class_weight": class_weight}
         inputs, targets = as_training_set(self.specification, dtype, X, y, lengths=lengths, owner=owner, **weights)
         plan = self._planned(dtype)
         loss, gradient = batch_loss(self._engine, plan, inputs, targets)
-        if penalty:
-            loss += add_penalty(penalty, plan.parameters.vector, plan.parameters.matrices, gradient)
+        if decay:
+            loss += penalty.add_penalty(decay, plan.parameters.vector, plan.parameters.matrices, gradient)
         return loss, plan.parameters.named(gradient)
+
+    def _checkpoints(self, checkpoint: Any, resume: bool, owner: str) -> resuming.Checkpoints | None:
+        return resuming.as_checkpoints(checkpoint, resume, owner) if resume or checkpoint is not None else None
+
+    def _schedule(self, schedule: str | ConstantRate, owner: str) -> ConstantRate:
+        if isinstance(schedule, str) and schedule == "constant":
+            return ConstantRate()
+        return schedules.as_schedule(schedule, owner)
+
+    def _metrics(self, metrics: Any, owner: str) -> Mapping[str, measures.Metric]:
+        if isinstance(metrics, tuple) and not metrics:
+            return {}
+        return measures.as_metrics(metrics, owner, [entry.name for entry in fields(History)])
 
     def _frozen(self, frozen: object) -> tuple[str, ...]:
         """The full names of all tensors that the user's words mean."""

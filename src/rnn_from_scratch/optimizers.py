@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import FloatArray
+from rnn_from_scratch.frozen import Frozen
 from rnn_from_scratch.validation import boolean, choice, fraction, non_negative, positive, shown
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "OptimizerState", "RMSprop", "as_optimizer"]
@@ -25,8 +26,8 @@ OptimizerState = Mapping[str, npt.NDArray[Any]]
 """What an optimiser remembers between updates, changed in place: empty for plain SGD."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SGD:
+@dataclass(kw_only=True, eq=False, repr=False)
+class SGD(Frozen):
     """Gradient descent, with momentum if wanted.
 
     ::
@@ -89,8 +90,8 @@ class SGD:
         parameters -= learning_rate * step
 
 
-@dataclass(frozen=True, kw_only=True)
-class RMSprop:
+@dataclass(kw_only=True, eq=False, repr=False)
+class RMSprop(Frozen):
     """Steps divided by the running size of each gradient.
 
     ::
@@ -150,8 +151,8 @@ class RMSprop:
         parameters -= step
 
 
-@dataclass(frozen=True, kw_only=True)
-class Adam:
+@dataclass(kw_only=True, eq=False, repr=False)
+class Adam(Frozen):
     """Adam: steps of about the learning rate, whatever the scale of the gradient.
 
     ::
@@ -223,7 +224,7 @@ class Adam:
         parameters -= step
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class AdamW(Adam):
     """Adam with weight decay beside the gradient: weight matrices shrink by η λ per update before Adam's step.
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
 from rnn_from_scratch.clipping import TensorNorm
+from rnn_from_scratch.deferred import deferred_module
 from rnn_from_scratch.engines.select import select_engine
 from rnn_from_scratch.file_format import as_path
 from rnn_from_scratch.layers import ACTIVATIONS, Elman
 from rnn_from_scratch.live_tensors import LiveTensors
-from rnn_from_scratch.model_files import Model, read_model, write_model
 from rnn_from_scratch.network import Network
 from rnn_from_scratch.optimizers import SGD
 from rnn_from_scratch.scratch_functions import (
@@ -22,10 +22,10 @@ from rnn_from_scratch.scratch_functions import (
     constructor_words,
     items,
     local_and_global,
+    progress,
     require_probabilities,
 )
 from rnn_from_scratch.specification import OUTPUT_ACTIVATIONS, require_useful_output
-from rnn_from_scratch.training.history import History
 from rnn_from_scratch.validation import (
     boolean,
     choice,
@@ -36,6 +36,11 @@ from rnn_from_scratch.validation import (
     positive,
     require_finite,
 )
+
+if TYPE_CHECKING:
+    from rnn_from_scratch import model_files
+else:
+    model_files = deferred_module("rnn_from_scratch.model_files")
 
 __all__ = ["RNNScratch"]
 
@@ -302,16 +307,16 @@ class RNNScratch(ActivationFunctions):
         self._refresh()
         own_words = {"learning_rate": self.learning_rate, "predicts_last_step": self._predicts_last_step}
         network = self._every_step
-        write_model(name, "RNNScratch", network.specification, network.parameters, own_words)
+        model_files.write_model(name, "RNNScratch", network.specification, network.parameters, own_words)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, random_state: Any = None, engine: str = "auto") -> RNNScratch:
         """Read a model that `save` wrote; parameters and errors as in `Network.load`."""
-        model = read_model(as_path(path, "RNNScratch.load"), "RNNScratch")
+        model = model_files.read_model(as_path(path, "RNNScratch.load"), "RNNScratch")
         return cls.of_model(model, random_state, engine)
 
     @classmethod
-    def of_model(cls, model: Model, random_state: Any, engine: str) -> RNNScratch:
+    def of_model(cls, model: model_files.Model, random_state: Any, engine: str) -> RNNScratch:
         """What a model file holds; see `load`."""
         loaded = cls(**constructor_words(model), random_state=random_state, engine=engine)
         with loaded._every_step.edit_parameters() as p:
@@ -388,7 +393,7 @@ class RNNScratch(ActivationFunctions):
             learning_rate=rate,
             clip=TensorNorm(CLIP_NORM),
             shuffle=False,
-            callbacks=_progress(epochs) if verbose else (),
+            callbacks=progress(epochs) if verbose else (),
         )
         return history.loss if return_history else None
 
@@ -436,14 +441,3 @@ class RNNScratch(ActivationFunctions):
         if y.ndim != 2 or y.shape[1] != self.num_output or len(y) == 0:
             raise ValueError(f"predictions must be T arrays (O={self.num_output}, 1). Got {y.shape}.")
         return y, self._labels(labels, len(y), "labels")
-
-
-def _progress(epochs: int) -> Callable[[int, History], None]:
-    """Prints ten lines over a run, fewer if it is shorter, the last epoch among them."""
-    width = len(str(epochs))
-
-    def report(epoch: int, history: History) -> None:
-        if epoch * 10 // epochs > (epoch - 1) * 10 // epochs:
-            print(f"Epoch {epoch:>{width}}/{epochs} - Loss: {history.loss[-1]:.6f}")
-
-    return report

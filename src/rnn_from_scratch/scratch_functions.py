@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray
+from rnn_from_scratch.deferred import deferred_module
 from rnn_from_scratch.file_format import FileFormatError, naming
 from rnn_from_scratch.layers import Elman
-from rnn_from_scratch.model_files import Model
 from rnn_from_scratch.specification import NetworkSpecification
-from rnn_from_scratch.textbook import activations
+from rnn_from_scratch.training.history import History
 from rnn_from_scratch.validation import boolean, positive, shown
 
-__all__ = ["ActivationFunctions", "constructor_words", "items", "local_and_global", "require_probabilities"]
+if TYPE_CHECKING:
+    from rnn_from_scratch.model_files import Model
+    from rnn_from_scratch.textbook import activations
+else:
+    activations = deferred_module("rnn_from_scratch.textbook.activations")
+
+__all__ = ["ActivationFunctions", "constructor_words", "items", "local_and_global", "progress", "require_probabilities"]
 
 
 class ActivationFunctions:
@@ -100,3 +107,14 @@ def constructor_words(model: Model) -> dict[str, Any]:
             raise FileFormatError(f"an RNNScratch must be one plain Elman layer in float64. Got {shown(said)}.")
     names = ("input_features", "hidden_units", "num_output")
     return {**dict(zip(names, sizes, strict=True)), "learning_rate": rate, "activation": activation, **common}
+
+
+def progress(epochs: int) -> Callable[[int, History], None]:
+    """Prints ten lines over a run, fewer if it is shorter, the last epoch among them."""
+    width = len(str(epochs))
+
+    def report(epoch: int, history: History) -> None:
+        if epoch * 10 // epochs > (epoch - 1) * 10 // epochs:
+            print(f"Epoch {epoch:>{width}}/{epochs} - Loss: {history.loss[-1]:.6f}")
+
+    return report

@@ -33,7 +33,7 @@ MOST_ROWS, LEAST_SEQUENCES = 1 << 16, 16
 """Steps that are run at once where nothing is learned, but never fewer sequences, which would be slow."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Batch:
     """N sequences of one kind, stored as rows: sequence n is ``array[starts[n] : starts[n] + lengths[n]]``.
 
@@ -108,7 +108,7 @@ class Batch:
         return x
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Targets(Batch):
     """What a network should say: rows of outputs as in `Batch`, and the weight of each row in the loss.
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rnn_from_scratch.deferred import deferred_module
+from rnn_from_scratch.frozen import Frozen
 from rnn_from_scratch.layers import Layer, TensorShape, layer_from_dict
 from rnn_from_scratch.validation import choice, fraction, integer, positive, shown
+
+if TYPE_CHECKING:
+    import json
+else:
+    json = deferred_module("json")
 
 __all__ = ["LOSSES", "OUTPUT_ACTIVATIONS", "READOUTS", "Direction", "NetworkSpecification", "require_useful_output"]
 
@@ -39,8 +45,8 @@ class Direction(NamedTuple):
         return self.layer.tensors(self.name, self.input_size)
 
 
-@dataclass(frozen=True)
-class NetworkSpecification:
+@dataclass(eq=False, repr=False)
+class NetworkSpecification(Frozen):
     """A stack of recurrent layers and a readout: everything about a network but its numbers.
 
     Parameters

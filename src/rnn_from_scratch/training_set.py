@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rnn_from_scratch.deferred import deferred_module
 from rnn_from_scratch.sequences import Batch, Targets, as_batch, as_targets, as_tokens
 from rnn_from_scratch.specification import NetworkSpecification
 from rnn_from_scratch.training.loop import Callback, TrainingData, TrainingPlan
 from rnn_from_scratch.validation import fraction, shown
-from rnn_from_scratch.weights import with_weights
 from rnn_from_scratch.windows import Windows, window_inputs, window_targets
+
+if TYPE_CHECKING:
+    from rnn_from_scratch import weights
+else:
+    weights = deferred_module("rnn_from_scratch.weights")
 
 __all__ = ["as_callbacks", "as_inputs", "as_training_set", "require_possible", "with_validation"]
 
@@ -62,7 +67,9 @@ def as_training_set(
     targets = as_targets(y, inputs, outputs, readout, dtype, labels=labels)
     if shares:
         _require_probabilities(targets)
-    return with_weights(inputs, targets, specification, sample_weight, class_weight, owner, keep_all=keep_all)
+    if sample_weight is None and class_weight is None:
+        return inputs, targets
+    return weights.with_weights(inputs, targets, specification, sample_weight, class_weight, owner, keep_all=keep_all)
 
 
 def with_validation(

@@ -13,21 +13,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray, IndexArray, State
 from rnn_from_scratch.clipping import Clipping, norm
+from rnn_from_scratch.deferred import deferred_module
 from rnn_from_scratch.optimizers import Optimizer, OptimizerState
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch, Targets
 from rnn_from_scratch.specification import NetworkSpecification
-from rnn_from_scratch.textbook.dropout import Dropout
-from rnn_from_scratch.textbook.losses import loss_and_gradient
-from rnn_from_scratch.textbook.penalty import add_penalty
-from rnn_from_scratch.textbook.readout import OUTPUT_ACTIVATIONS, d_preactivations
 from rnn_from_scratch.validation import shown
+
+if TYPE_CHECKING:
+    from rnn_from_scratch.textbook import dropout as masks
+    from rnn_from_scratch.textbook import losses, penalty, readout
+    from rnn_from_scratch.textbook.dropout import Dropout
+else:  # needed where an update is composed of forward, loss and backward
+    losses = deferred_module("rnn_from_scratch.textbook.losses")
+    masks = deferred_module("rnn_from_scratch.textbook.dropout")
+    penalty = deferred_module("rnn_from_scratch.textbook.penalty")
+    readout = deferred_module("rnn_from_scratch.textbook.readout")
 
 __all__ = [
     "Backward",
@@ -98,8 +105,7 @@ class Backward(NamedTuple):
     d_state: dict[str, FloatArray]  # each (N, H): by the state that forward was given
 
 
-@dataclass(frozen=True)
-class Carried:
+class Carried(NamedTuple):
     """States that live longer than an update, for sequences that are parts of longer ones.
 
     Sequence c goes on from row ``owners[c]`` of the state, or begins anew if it is the first part, ``first_steps[c] = 0``;
@@ -126,7 +132,7 @@ class Carried:
         return dict(zip(specification.state_shapes, np.split(self.state, ends, axis=1), strict=True))
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Updates:
     """Some consecutive updates of training: U mini-batches over one training set, none of it copied.
 
@@ -163,12 +169,11 @@ class Updates:
         """The masks of update u, which sees the chosen sequences."""
         key, epoch = self.dropout_key, int(self.epochs[u])
         if self.carried is None:
-            return Dropout(key, epoch, chosen)
-        return Dropout(key, epoch, self.carried.owners[chosen], self.carried.first_steps[chosen])
+            return masks.Dropout(key, epoch, chosen)
+        return masks.Dropout(key, epoch, self.carried.owners[chosen], self.carried.first_steps[chosen])
 
 
-@dataclass(frozen=True)
-class UpdateRule:
+class UpdateRule(NamedTuple):
     """What happens to a gradient on its way to the parameters: penalty, freezing, clipping, optimiser, in this order.
 
     Attributes
@@ -269,7 +274,7 @@ class Engine(ABC, Generic[PlanType]):
                     continue
                 loss, gradient = found
                 if rule.penalty:
-                    loss += add_penalty(rule.penalty, parameters.vector, matrices, gradient)
+                    loss += penalty.add_penalty(rule.penalty, parameters.vector, matrices, gradient)
                 for tensor in frozen:
                     gradient[tensor] = 0
                 size = norm(gradient)
@@ -400,7 +405,7 @@ def loss_of(
         loss, d_rows = _custom_loss(specification, a, t)
     else:
         activation, delta = specification.output_activation, specification.huber_delta
-        loss, d_rows = loss_and_gradient(specification.loss, activation, a, t, weights, delta)
+        loss, d_rows = losses.loss_and_gradient(specification.loss, activation, a, t, weights, delta)
     if real is None:
         return loss, d_rows.reshape(preactivations.shape)
     d_a = np.zeros_like(preactivations)
@@ -411,7 +416,7 @@ def loss_of(
 def _custom_loss(specification: NetworkSpecification, a: FloatArray, t: FloatArray) -> tuple[float, FloatArray]:
     """The user's function of outputs and targets (M, O) that gives the loss and its gradient by the outputs (M, O)."""
     activation = specification.output_activation
-    y = OUTPUT_ACTIVATIONS[activation](a)
+    y = readout.OUTPUT_ACTIVATIONS[activation](a)
     # Copies: people write into what they are given, and these numbers are needed again, or are the user's own targets.
     returned = specification.loss(y.copy(), t.copy())  # type: ignore[operator]  # the caller has looked
     if not isinstance(returned, tuple) or len(returned) != 2:
@@ -422,7 +427,7 @@ def _custom_loss(specification: NetworkSpecification, a: FloatArray, t: FloatArr
             f"loss of Network must return a number and a gradient of shape {y.shape}. "
             f"Got shapes {np.shape(loss)} and {d_y.shape}."
         )
-    return float(loss), d_preactivations(activation, y, d_y)
+    return float(loss), readout.d_preactivations(activation, y, d_y)
 
 
 def active_rows(lengths: Sequence[int] | IndexArray, steps: int) -> list[int]:

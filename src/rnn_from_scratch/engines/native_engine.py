@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,14 +28,17 @@ from rnn_from_scratch.optimizers import SGD, AdamW, Optimizer, OptimizerState, R
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch
 from rnn_from_scratch.specification import LOSSES, OUTPUT_ACTIVATIONS, READOUTS, Direction, NetworkSpecification
-from rnn_from_scratch.textbook.dropout import Dropout
+
+if TYPE_CHECKING:
+    from rnn_from_scratch.textbook.dropout import Dropout
 
 __all__ = ["NativeEngine", "NativePlan", "available", "build_info", "required", "thread_count", "why_unavailable"]
 
 CLIPPINGS = ("none", "global_norm", "tensor_norm", "value")
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
-NOTHING = {name: np.empty(0, name) for name in ("float32", "float64", "int64")}
-NO_MASKS = (0, 0, NOTHING["int64"], NOTHING["int64"])
+NOTHING = {np.dtype(name): np.empty(0, name) for name in ("float32", "float64")}
+NO_INTS = np.empty(0, np.int64)
+NO_MASKS = (0, 0, NO_INTS, NO_INTS)
 
 
 def required() -> bool:
@@ -140,7 +143,7 @@ class NativePlan(Plan):
         self._kernels = kind(**compiled_arguments(specification, parameters.vector), version=parameters.version)
         self._no_rows = np.empty((0, specification.input_size), parameters.dtype)
         no_states = np.empty((0, specification.state_size), parameters.dtype)
-        self.no_states = (NOTHING["int64"], NOTHING["int64"], no_states)
+        self.no_states = (NO_INTS, NO_INTS, no_states)
         self._n_threads = n_threads
         self._use_threads()
         self.at_once = self._kernels.predictor(parameters)
@@ -162,7 +165,7 @@ class NativePlan(Plan):
     def inputs(self, batch: Batch) -> tuple[Any, ...]:
         """Rows of features and no tokens, or the other way round; starts and lengths."""
         if self.specification.vocabulary_size is None:
-            return batch.array, NOTHING["int64"], batch.starts, batch.lengths
+            return batch.array, NO_INTS, batch.starts, batch.lengths
         return self._no_rows, batch.array.ravel(), batch.starts, batch.lengths
 
     def frozen(self, names: tuple[str, ...]) -> BoolArray:
@@ -304,7 +307,7 @@ def _alone(updates: Updates, drops: bool) -> Updates:
         targets = targets.gathered()
     order = np.arange(len(seen), dtype=np.int64)
     if carried is not None:
-        carried = replace(carried, owners=carried.owners[seen], first_steps=carried.first_steps[seen])
+        carried = carried._replace(owners=carried.owners[seen], first_steps=carried.first_steps[seen])
     elif drops:  # masks are named after the numbers of sequences
         inputs, order, starts = updates.inputs, seen, np.zeros(len(updates.inputs), np.int64)
         starts[seen] = targets.starts
@@ -324,7 +327,7 @@ def _carried(carried: Carried) -> tuple[Any, ...]:
 
 def _optimizer_arguments(optimizer: Optimizer, state: OptimizerState, dtype: np.dtype[np.floating]) -> tuple[Any, ...]:
     """(kind, what m and v keep, ε, weight decay, Nesterov or not, m, v, count of updates): one form for all."""
-    nothing, none = NOTHING[dtype.name], NOTHING["int64"]
+    nothing, none = NOTHING[dtype], NO_INTS
     code = OPTIMIZERS.index(optimizer.kind)
     if isinstance(optimizer, SGD):
         return (code, optimizer.momentum, 0.0, 0.0, 0.0, optimizer.nesterov, state.get("u", nothing), nothing, none)

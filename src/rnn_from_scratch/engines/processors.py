@@ -6,7 +6,6 @@ import math
 import os
 import sys
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
 
 __all__ = ["is_worker", "own_share", "usable_processors"]
 
@@ -34,12 +33,12 @@ def _usable_processors(process: int) -> int:
     return usable_processors()
 
 
-def usable_processors(root: Path = Path("/")) -> int:
+def usable_processors(root: str | os.PathLike[str] = "/") -> int:
     """Processors that the scheduler lets this process use, or fewer where a control group has a quota below them.
 
     A quota of one and a half processors counts as two: threads that wait for it use it up, one thread would not.
     """
-    return max(1, min(_affinity(), math.ceil(_quota(root))))
+    return max(1, min(_affinity(), math.ceil(_quota(os.fspath(root)))))
 
 
 def _affinity() -> int:
@@ -48,28 +47,28 @@ def _affinity() -> int:
     return os.cpu_count() or 1
 
 
-def _quota(root: Path) -> float:
+def _quota(root: str) -> float:
     """The smallest quota of the control groups that this process is in, in processors; without any, all there are."""
-    groups = root / "sys/fs/cgroup"
+    groups = os.path.join(root, "sys/fs/cgroup")
     found = [float(os.cpu_count() or 1)]
-    for line in _lines(root / "proc/self/cgroup"):
+    for line in _lines(os.path.join(root, "proc/self/cgroup")):
         number, controllers, path = line.split(":", 2) if line.count(":") >= 2 else ("", "", "/")
         for group in _upwards(path):
             if number == "0" and not controllers:  # version 2
-                found += _ratio(*_words(groups / group / "cpu.max"))
+                found += _ratio(*_words(os.path.join(groups, group, "cpu.max")))
             elif "cpu" in controllers.split(","):
-                folder = groups / controllers / group
-                if not folder.is_dir():
-                    folder = groups / "cpu" / group
-                quota, period = (_words(folder / f"cpu.cfs_{name}_us")[:1] for name in ("quota", "period"))
+                folder = os.path.join(groups, controllers, group)
+                if not os.path.isdir(folder):
+                    folder = os.path.join(groups, "cpu", group)
+                quota, period = (_words(os.path.join(folder, f"cpu.cfs_{name}_us"))[:1] for name in ("quota", "period"))
                 found += _ratio(*quota, *period)
     return min(found)
 
 
 def _upwards(path: str) -> list[str]:
     """A group and all around it, relative to the root of the groups; inside a container its path may be that outside."""
-    group = PurePosixPath("/") / path.strip()
-    return [str(part.relative_to("/")) for part in (group, *group.parents)]
+    parts = [part for part in path.strip().split("/") if part]
+    return ["/".join(parts[:depth]) for depth in range(len(parts), -1, -1)]
 
 
 def _ratio(*words: str) -> list[float]:
@@ -81,12 +80,13 @@ def _ratio(*words: str) -> list[float]:
     return [quota / period] if quota > 0 and period > 0 else []
 
 
-def _words(path: Path) -> list[str]:
+def _words(path: str) -> list[str]:
     return " ".join(_lines(path)).split()
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: str) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().splitlines()
     except OSError:
         return []

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rnn_from_scratch.deferred import deferred_module
 from rnn_from_scratch.engines import native_engine
 from rnn_from_scratch.engines.base import Engine
-from rnn_from_scratch.engines.numpy_engine import NumpyEngine
 from rnn_from_scratch.validation import choice, integer
+
+if TYPE_CHECKING:
+    from rnn_from_scratch.engines import numpy_engine
+else:
+    numpy_engine = deferred_module("rnn_from_scratch.engines.numpy_engine")
 
 __all__ = ["ENGINES", "EngineUnavailableError", "engine_status", "select_engine"]
 
@@ -36,7 +41,7 @@ def select_engine(engine: object, owner: str, n_threads: object = None) -> Engin
     word = choice(engine, "engine", owner, ENGINES)
     threads = None if n_threads is None else integer(n_threads, "n_threads", owner)
     if word == "numpy" or (word == "auto" and not native_engine.available()):
-        return NumpyEngine()
+        return numpy_engine.NumpyEngine()
     if not native_engine.available():
         raise EngineUnavailableError(
             f"engine='native' of {owner} is not part of this installation: {native_engine.why_unavailable()} "

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from rnn_from_scratch.training.constant_rate import ConstantRate, Rates, ScheduleState
 from rnn_from_scratch.training.history import History
-from rnn_from_scratch.training.schedules import ConstantRate, Rates, ScheduleState
 
 __all__ = ["AdaptiveRate", "Convergence", "InverseScaling", "Progress"]
 
@@ -127,7 +127,7 @@ class AdaptiveRate(ConstantRate):
         return np.full(len(position), learning_rate * progress.rate_scale)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class InverseScaling(ConstantRate):
     """``η / (t + 1)^power``, where t is how many sequences were seen before the epoch.
 

@@ -16,7 +16,7 @@ from rnn_from_scratch.estimators.solvers import KINDS, lasting
 from rnn_from_scratch.layers import LAYERS, Elman, Layer
 from rnn_from_scratch.optimizers import Optimizer
 from rnn_from_scratch.specification import READOUTS
-from rnn_from_scratch.training.schedules import Schedule
+from rnn_from_scratch.training.constant_rate import ConstantRate
 from rnn_from_scratch.validation import boolean, choice, fraction, integer, non_negative, number, positive, shown
 
 __all__ = ["ACTIVATIONS", "LOSSES", "Settings", "settings_of"]
@@ -50,7 +50,7 @@ class Settings:
     solver: str
     alpha: float
     batch_size: int | None
-    learning_rate: str | Schedule
+    learning_rate: str | ConstantRate
     learning_rate_init: float
     power_t: float
     max_iter: int
@@ -92,7 +92,7 @@ class Settings:
         kept = {"beta1": self.beta_1, "beta2": self.beta_2, "epsilon": epsilon}
         return lasting(self.solver, **kept, **({"weight_decay": self.alpha} if self.solver == "adamw" else {}))
 
-    def schedule(self, progress: Progress, sequences: int, seen: int) -> str | Schedule:
+    def schedule(self, progress: Progress, sequences: int, seen: int) -> str | ConstantRate:
         """How the rate goes on, for so many sequences, after so many were seen."""
         if self.learning_rate == "invscaling":
             return InverseScaling(sequences, self.power_t, seen)
@@ -189,8 +189,8 @@ def _batch_size(batch_size: Any, owner: str) -> int | None:
     return integer(batch_size, "batch_size", owner)
 
 
-def _learning_rate(learning_rate: Any, owner: str) -> str | Schedule:
-    if isinstance(learning_rate, Schedule):
+def _learning_rate(learning_rate: Any, owner: str) -> str | ConstantRate:
+    if isinstance(learning_rate, ConstantRate):
         return learning_rate
     return choice(learning_rate, "learning_rate", owner, RATES)
 

@@ -1,1 +1,8 @@
 """The mathematics, on plain arrays: forward and backward side by side, in the symbols of the papers."""
+
+from typing import TYPE_CHECKING
+
+from rnn_from_scratch.deferred import deferred_names
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = deferred_names(__name__)

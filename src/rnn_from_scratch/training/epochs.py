@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from rnn_from_scratch.alphabet import IndexArray
 from rnn_from_scratch.engines.base import Carried, Updates
 from rnn_from_scratch.sequences import Batch, Targets
 from rnn_from_scratch.specification import NetworkSpecification
-from rnn_from_scratch.training.schedules import Schedule, ScheduleState
+from rnn_from_scratch.training.constant_rate import ConstantRate, ScheduleState
 
 __all__ = ["Drawn", "Epochs", "Parts", "cut"]
 
@@ -89,7 +89,7 @@ class Drawn(NamedTuple):
     per_epoch: Sequence[int]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Epochs:
     """Draws the order of sequences and cuts it into mini-batches, one epoch after the other.
 
@@ -102,7 +102,7 @@ class Epochs:
     epochs : int
         Of the whole run, for the schedule.
     learning_rate : float
-    schedule : Schedule
+    schedule : ConstantRate
     shuffle : bool
     generator : numpy.random.Generator
     dropout_key : int
@@ -116,7 +116,7 @@ class Epochs:
     batch_size: int
     epochs: int
     learning_rate: float
-    schedule: Schedule
+    schedule: ConstantRate
     shuffle: bool
     generator: np.random.Generator
     dropout_key: int
@@ -125,7 +125,7 @@ class Epochs:
     def __post_init__(self) -> None:
         N = len(self.inputs)
         self.boundaries = np.append(np.arange(0, N, self.batch_size, dtype=np.int64), N)
-        self.generator_before = self.generator.bit_generator.state
+        self.generator_before: Mapping[str, Any] = {}  # of the last epochs drawn, where there is anything to draw
         seen = self.targets if self.parts is None else self.parts.targets
         # (N,) or (C,): the weight of each sequence or part
         if seen.shared:  # the rows of a series may be more than memory holds
@@ -142,26 +142,35 @@ class Epochs:
 
     def next(self, count: int, state: ScheduleState) -> Drawn:
         """The updates of the next `count` epochs; one, if sequences are cut into parts."""
-        self.generator_before = self.generator.bit_generator.state
-        N, first_epoch = len(self.inputs), self.drawn
+        N, numbers = len(self.inputs), np.arange(self.drawn, self.drawn + count)
         self.drawn += count
-        if self.shuffle:
-            order = np.concatenate([self.generator.permutation(N) for _ in range(count)])
-        else:
-            order = np.tile(np.arange(N, dtype=np.int64), count)
+        order = self._order(count)
         if self.parts is None:
-            firsts = np.arange(count)[:, None] * N + self.boundaries[:-1]  # (count, updates)
-            boundaries, per_epoch = np.append(firsts, count * N), [self.updates_per_epoch] * count
+            inputs, targets, carried, boundaries = self.inputs, self.targets, None, self.boundaries
+            if count > 1:
+                firsts = np.arange(count)[:, None] * N + boundaries[:-1]  # (count, updates)
+                boundaries = np.append(firsts, count * N)
         else:
+            inputs, targets, carried = self.parts.inputs, self.parts.targets, self.parts.carried
             order, boundaries = self._in_parts(order, self.parts)
-            per_epoch = [len(boundaries) - 1]
-        inputs, targets = (self.inputs, self.targets) if self.parts is None else (self.parts.inputs, self.parts.targets)
-        number = np.repeat(np.arange(first_epoch, first_epoch + count), per_epoch)
-        within = np.tile(np.arange(per_epoch[0]) / per_epoch[0], count)  # all epochs drawn at once have as many updates
-        rates = self.schedule.rates(self.learning_rate, number + within, self.epochs, state)
-        carried = None if self.parts is None else self.parts.carried
-        updates = Updates(inputs, targets, order, boundaries, rates, self.dropout_key, number, carried)
-        return Drawn(updates, per_epoch)
+        each = (len(boundaries) - 1) // count  # all epochs drawn at once have as many updates
+        position = (numbers[:, None] + np.arange(each) / each).ravel()
+        rates = self.schedule.rates(self.learning_rate, position, self.epochs, state)
+        number = numbers.repeat(each)
+        return Drawn(
+            Updates(inputs, targets, order, boundaries, rates, self.dropout_key, number, carried), [each] * count
+        )
+
+    def _order(self, count: int) -> IndexArray:
+        """The sequences of so many epochs, in the order in which they are visited."""
+        N = len(self.inputs)
+        if not self.shuffle:
+            once = np.arange(N, dtype=np.int64)
+            return once if count == 1 else np.tile(once, count)
+        self.generator_before = self.generator.bit_generator.state
+        if count == 1:
+            return self.generator.permutation(N)
+        return np.concatenate([self.generator.permutation(N) for _ in range(count)])
 
     def _in_parts(self, order: IndexArray, parts: Parts) -> tuple[IndexArray, IndexArray]:
         """The parts of every mini-batch, first parts first, and the boundaries between updates."""
@@ -182,7 +191,7 @@ class Epochs:
 
     def return_to(self, good: int) -> None:
         """Put the generator where it was after the first `good` of the last epochs drawn, however many those were."""
-        self.generator.bit_generator.state = self.generator_before
         if self.shuffle:
+            self.generator.bit_generator.state = self.generator_before
             for _ in range(good):
                 self.generator.permutation(len(self.inputs))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray, State
 from rnn_from_scratch.engines.base import Engine, PlanType, first_state, loss_of, zero_state
-from rnn_from_scratch.metrics import Metric
 from rnn_from_scratch.sequences import MOST_ROWS, Batch, Targets
+
+if TYPE_CHECKING:
+    from rnn_from_scratch.metrics import Metric
 
 __all__ = ["evaluate", "run_all"]
 

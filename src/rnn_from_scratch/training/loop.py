@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, NoReturn, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 
+from rnn_from_scratch.deferred import deferred_module
 from rnn_from_scratch.engines.base import Engine, Plan, PlanType, UpdateReport, UpdateRule, Updates
-from rnn_from_scratch.metrics import Metric
 from rnn_from_scratch.optimizers import OptimizerState
 from rnn_from_scratch.sequences import Batch, Targets
+from rnn_from_scratch.training.constant_rate import ConstantRate
 from rnn_from_scratch.training.epochs import Drawn, Epochs, cut
-from rnn_from_scratch.training.evaluation import evaluate
 from rnn_from_scratch.training.history import History
 from rnn_from_scratch.training.progress import Progress
-from rnn_from_scratch.training.schedules import ConstantRate, Schedule
-from rnn_from_scratch.training.stopping import EarlyStopping
+
+if TYPE_CHECKING:
+    from rnn_from_scratch.metrics import Metric
+    from rnn_from_scratch.training import evaluation
+    from rnn_from_scratch.training.stopping import EarlyStopping
+else:
+    evaluation = deferred_module("rnn_from_scratch.training.evaluation")
 
 __all__ = ["Callback", "NonFiniteError", "RunKeeper", "TrainingData", "TrainingPlan", "TrainingRun", "train"]
 
@@ -46,8 +51,7 @@ class NonFiniteError(ArithmeticError):
         self.history = history
 
 
-@dataclass(frozen=True)
-class TrainingData:
+class TrainingData(NamedTuple):
     """A whole training set, and perhaps one that is only looked at."""
 
     inputs: Batch
@@ -55,20 +59,19 @@ class TrainingData:
     validation: tuple[Batch, Targets] | None = None
 
 
-@dataclass(frozen=True)
-class TrainingPlan:
+class TrainingPlan(NamedTuple):
     """How to train: everything that has been decided before the first epoch."""
 
     epochs: int
     batch_size: int
     learning_rate: float
     rule: UpdateRule
-    schedule: Schedule = field(default_factory=ConstantRate)
+    schedule: ConstantRate = ConstantRate()
     shuffle: bool = True
     tbptt_steps: int | None = None
     stateful: bool = False
     early_stopping: EarlyStopping | None = None
-    metrics: dict[str, Metric] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = MappingProxyType({})
     callbacks: Sequence[Callback] = ()
     verbose: bool = False
 
@@ -195,25 +198,25 @@ class TrainingRun(Generic[PlanType]):
         shares = self.epochs.shares(drawn.updates)
         taught = shares > 0  # the others only moved the states on
         self.recent = [*self.recent, *map(float, report.gradient_norms[taught][-3:])][-3:]
-        history, count = self.history, len(drawn.per_epoch)
-        firsts = np.cumsum([0, *drawn.per_epoch[:-1]])
-        history.loss += np.add.reduceat(report.losses * shares, firsts).tolist()
-        history.learning_rate += drawn.updates.learning_rates[firsts + np.array(drawn.per_epoch) - 1].tolist()
-        sums = np.add.reduceat(report.gradient_norms, firsts)
-        history.gradient_norm_mean += (sums / np.add.reduceat(taught, firsts, dtype=np.int64)).tolist()
-        history.gradient_norm_max += np.maximum.reduceat(report.gradient_norms, firsts).tolist()
-        history.clipped += np.add.reduceat(report.clipped, firsts, dtype=np.int64).tolist()
-        history.non_finite += [0] * count
+        history, epochs = self.history, len(drawn.per_epoch)
+        by_epoch = (epochs, -1)  # all epochs drawn at once have as many updates
+        norms = report.gradient_norms.reshape(by_epoch)
+        history.loss += (report.losses * shares).reshape(by_epoch).sum(axis=1).tolist()
+        history.learning_rate += drawn.updates.learning_rates.reshape(by_epoch)[:, -1].tolist()
+        history.gradient_norm_mean += (norms.sum(axis=1) / taught.reshape(by_epoch).sum(axis=1)).tolist()
+        history.gradient_norm_max += norms.max(axis=1).tolist()
+        history.clipped += report.clipped.reshape(by_epoch).sum(axis=1).tolist()
+        history.non_finite += [0] * epochs
 
     def _look(self) -> None:
         """Validation, metrics, schedule and early stopping after an epoch."""
         how, history = self.how, self.history
         self.parameters.version += 1  # others may look at the parameters through another plan
         if how.metrics:
-            found = evaluate(self.engine, self.plan, self.data.inputs, self.data.targets, how.metrics)[1]
+            found = evaluation.evaluate(self.engine, self.plan, self.data.inputs, self.data.targets, how.metrics)[1]
             _append(history.metrics, found)
         if self.data.validation is not None:
-            loss, found = evaluate(self.engine, self.plan, *self.data.validation, how.metrics)
+            loss, found = evaluation.evaluate(self.engine, self.plan, *self.data.validation, how.metrics)
             history.validation_loss.append(loss)
             _append(history.validation_metrics, found)
         if how.schedule.observes:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from rnn_from_scratch.training.constant_rate import ConstantRate, Rates, ScheduleState
 from rnn_from_scratch.validation import choice, integer, non_negative, number, positive, shown
 
 __all__ = [
@@ -25,31 +25,8 @@ __all__ = [
     "as_schedule",
 ]
 
-Rates = npt.NDArray[np.float64]
-ScheduleState = dict[str, Any]
-"""Numbers that JSON can say; empty for schedules that do not look at the losses."""
 
-
-@dataclass(frozen=True)
-class ConstantRate:
-    """The learning rate as it is."""
-
-    observes: ClassVar[bool] = False
-
-    def init(self) -> ScheduleState:
-        """Nothing to remember."""
-        return {}
-
-    def rates(self, learning_rate: float, position: Rates, epochs: int, state: ScheduleState) -> Rates:
-        """The rate of each update."""
-        return np.full(len(position), learning_rate)
-
-    def observe(self, state: ScheduleState, value: float) -> ScheduleState:
-        """What is remembered after an epoch with this loss."""
-        return state
-
-
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class StepDecay(ConstantRate):
     """Multiply by `factor` after every `every` epochs.
 
@@ -68,7 +45,7 @@ class StepDecay(ConstantRate):
         return learning_rate * self.factor ** (np.floor(position) // self.every)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class ExponentialDecay(ConstantRate):
     """Multiply by `factor` after every epoch.
 
@@ -86,7 +63,7 @@ class ExponentialDecay(ConstantRate):
         return rates
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class CosineDecay(ConstantRate):
     """Half a cosine from the learning rate down to ``floor``, after a straight rise over the first `warmup` epochs.
 
@@ -124,7 +101,7 @@ class CosineDecay(ConstantRate):
         return learning_rate * np.where(rising, position / (self.warmup or 1.0), falling)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class ReduceOnPlateau(ConstantRate):
     """Multiply by `factor` once the loss has not become smaller for more than `patience` epochs.
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from rnn_from_scratch.frozen import Frozen
 from rnn_from_scratch.training.history import History
 from rnn_from_scratch.validation import integer, non_negative, shown
 
@@ -15,8 +16,8 @@ StoppingState = dict[str, Any]
 """Numbers that JSON can say: the best value, its epoch, and how many epochs since."""
 
 
-@dataclass(frozen=True)
-class EarlyStopping:
+@dataclass(eq=False, repr=False)
+class EarlyStopping(Frozen):
     """Stop after `patience` epochs without improvement, and restore the parameters of the best epoch.
 
     It looks at the validation loss where there is one, else at the training loss. A loss that is not finite is no improvement.
