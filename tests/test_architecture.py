@@ -80,7 +80,7 @@ INSIDE: dict[str, list[set[str]]] = {
         {"elman", "gru", "lstm", "readout"},
         {"losses"},
     ],
-    "engines": [{"base", "processors"}, {"rows"}, {"numpy_engine", "native_engine"}, {"select"}],
+    "engines": [{"base", "processors"}, {"rows", "turned"}, {"numpy_engine", "native_engine"}, {"select"}],
     "prediction": [{"forms"}, {"labels", "steps"}, {"predictor"}, {"files"}],
     "estimators": [
         {"solvers", "convergence", "preprocessing"},

@@ -143,3 +143,22 @@ def test_threads_predict_and_step_with_one_network_at_once(native: None, dtype: 
 
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(work, range(12))) == [None] * 12
+
+
+def test_a_few_go_at_once_in_numpy_too(looked: list[int], dtype: str, architecture: str, readout: str) -> None:
+    case = make(architecture, readout, N=5, T=9, ragged=False)
+    network, X = network_of(case, "numpy", dtype), np.ascontiguousarray(inputs(case, dtype))
+    network.predict(X)
+    for part in (X, X[:1].copy(), X[:2, :4].copy(), X[:, :1].copy()):
+        expected = ordinary(network, part)
+        looked.clear()
+        assert_same_bits(network.predict(part), expected)
+        assert not looked
+    other = "float64" if dtype == "float32" else "float32"
+    for part in (X.tolist(), X.astype(other), np.asfortranarray(X), X[:, ::2], np.repeat(X, 200, axis=1)):
+        looked.clear()
+        network.predict(part)
+        assert looked
+    for wrong in (np.full_like(X, np.nan), X[0].copy(), X[:0].copy(), np.concatenate([X, X], axis=2)):
+        with pytest.raises(ValueError, match="X"):
+            network.predict(wrong)

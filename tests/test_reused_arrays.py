@@ -98,7 +98,7 @@ def test_training_is_that_with_new_arrays(name: str, readout: str, monkeypatch: 
     y = [rng.normal(size=(len(x), 2)) for x in X] if readout == "every" else rng.normal(size=(len(X), 2))
     found = a_network(STACKS[name], readout=readout, dropout=0.2)
     found.fit(X, y, 4, batch_size=2, learning_rate=0.01)
-    monkeypatch.setattr(NumpyTrainingPlan, "room", lambda plan: NewArrays())
+    monkeypatch.setattr(NumpyTrainingPlan, "room", lambda plan, direction: NewArrays())
     expected = a_network(STACKS[name], readout=readout, dropout=0.2)
     expected.fit(X, y, 4, batch_size=2, learning_rate=0.01)
     for tensor, values in expected.parameters.items():

@@ -1,9 +1,9 @@
 """Optimisers as functions on the flat parameter vector: what they remember is handed in and changed in place.
 
 An optimiser is a frozen description with two methods: ``init(size, dtype)`` makes the arrays that it remembers, and
-``update(parameters, gradient, state, learning_rate, decayed)`` takes one step in place; `decayed` are the places of those
-tensors that weight decay shrinks. Both engines follow the same trajectory. What describes an optimiser is named: elsewhere
-the first argument is the learning rate, which here belongs to `Network.fit`.
+``update(parameters, gradient, state, learning_rate, decayed)`` takes one step in place, and may use the gradient up; `decayed`
+are the places of those tensors that weight decay shrinks. Both engines follow the same trajectory. What describes an optimiser
+is named: elsewhere the first argument is the learning rate, which here belongs to `Network.fit`.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class SGD(Frozen):
             u *= self.momentum
             u += gradient
             step = gradient + self.momentum * u if self.nesterov else u
-        parameters -= learning_rate * step
+        parameters -= np.multiply(step, learning_rate, gradient)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

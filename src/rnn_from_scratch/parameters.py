@@ -57,11 +57,15 @@ class Parameters:
     """
 
     def __init__(self, specification: NetworkSpecification, dtype: np.dtype[np.floating]) -> None:
-        self.tensors = specification.tensors()
+        self.tensors = self._laid_out(specification.tensors())
         self.slices: Mapping[str, slice] = MappingProxyType(_slices(self.tensors))
         self.vector: FloatArray = _aligned_zeros(sum(math.prod(tensor.shape) for tensor in self.tensors), dtype)
         self.views: Mapping[str, FloatArray] = MappingProxyType(self._read_only_views())
         self.version = 0
+
+    def _laid_out(self, tensors: tuple[TensorShape, ...]) -> tuple[TensorShape, ...]:
+        """The tensors in the order in which they lie in the vector: that of the specification."""
+        return tensors
 
     def __getstate__(self) -> dict[str, object]:
         return {"tensors": self.tensors, "vector": self.vector, "version": self.version}

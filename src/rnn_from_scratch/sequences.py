@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,8 +27,6 @@ __all__ = [
     "model_dtype",
 ]
 
-FEW = 16
-"""Sequences whose places are remembered."""
 MOST_ROWS, LEAST_SEQUENCES = 1 << 16, 16
 """Steps that are run at once where nothing is learned, but never fewer sequences, which would be slow."""
 
@@ -73,7 +71,9 @@ class Batch:
         if not self.unpadded:
             return type(self)(self.array, starts, lengths, int(lengths.max()), *more)
         chosen = object.__new__(type(self))
-        vars(chosen).update(vars(self), starts=starts, lengths=lengths)  # what is known of all is true of some, too
+        own = chosen.__dict__
+        own.update(self.__dict__)  # what is known of all is true of some, too
+        own["starts"], own["lengths"] = starts, lengths
         return chosen
 
     def pieces(self) -> Iterator[slice]:
@@ -93,11 +93,12 @@ class Batch:
         offsets = np.cumsum(self.lengths) - self.lengths  # where each sequence begins in the answer
         return np.repeat(self.starts - offsets, self.lengths) + np.arange(int(self.lengths.sum()))
 
-    def time_major(self) -> FloatArray:
-        """(T, N, D): step after step, zeros past the end of a sequence. Padding is never read."""
+    def time_major(self, shared: bool = False) -> FloatArray:
+        """(T, N, D): step after step, zeros past the end of a sequence. Padding is never read. Shared, it may be a view."""
         if len(self.starts) == 1 and self.unpadded:
             start = int(self.starts[0])
-            return self.array[start : start + self.steps, None].copy()
+            only = self.array[start : start + self.steps, None]
+            return only if shared else only.copy()
         steps = np.arange(self.steps)[:, None]  # (T, 1)
         if self.unpadded:
             every: FloatArray = self.array[self.starts + steps]
@@ -191,7 +192,7 @@ def as_batch(X: object, features: int, dtype: np.dtype[np.floating], lengths: ob
     N, T, _ = values.shape
     if N == 0 or T == 0:
         raise ValueError(f"{name} must hold at least one sequence of at least one step. Got {values.shape}.")
-    starts, whole = _side_by_side(N, T) if N > FEW else _few_side_by_side(N, T)
+    starts, whole = _side_by_side(N, T)
     real = whole if lengths is None else as_lengths(lengths, N, T)
     array = _cast(values, dtype, name).reshape(N * T, features)
     batch = Batch(array, starts, real, T)
@@ -415,9 +416,6 @@ def _from_list(X: Sequence[object], features: int, dtype: np.dtype[np.floating],
 def _side_by_side(N: int, T: int) -> tuple[IndexArray, IndexArray]:
     """Starts and lengths of N sequences of T steps that lie one after the other."""
     return np.arange(0, N * T, T, dtype=np.int64), np.full(N, T, dtype=np.int64)
-
-
-_few_side_by_side = lru_cache(maxsize=64)(_side_by_side)  # a prediction of one sequence makes nothing twice
 
 
 def as_lengths(lengths: object, N: int, T: int) -> IndexArray:

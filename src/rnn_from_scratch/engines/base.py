@@ -76,9 +76,10 @@ class Plan:
         names = {name: f"{name}_0" for name in specification.state_shapes}
         self.learned = {name: parameters.views[full] for name, full in names.items() if full in parameters.views}
         self._zeros: tuple[int, dict[str, FloatArray]] = (0, {})
-        self.at_once: Callable[[Any], FloatArray | None] = (
-            _somebody_has_to_look  # outputs of X as a user passed it, or None
-        )
+
+    def at_once(self, X: Any) -> FloatArray | None:
+        """The outputs of X as a user passed it, taken as it is; or None, where somebody has to look at it first."""
+        return None
 
     def zeros(self, N: int) -> dict[str, FloatArray]:
         """Zeros for every state of N sequences, {name: (N, H)}: the same again and again, so nobody writes to them."""
@@ -252,7 +253,7 @@ class Engine(ABC, Generic[PlanType]):
         slices = parameters.slices.values()
         frozen = [parameters.slices[name] for name in rule.frozen]
         decayed = [where for where in matrices if where not in frozen]
-        applied = 0
+        rates, applied = updates.learning_rates.tolist(), 0
         first, last = int(updates.boundaries[0]), int(updates.boundaries[-1])
         order = updates.order[first:last]
         all_inputs, all_targets = updates.inputs.select(order), updates.targets.select(order)
@@ -284,7 +285,7 @@ class Engine(ABC, Generic[PlanType]):
                 clipped.append(finite and rule.clipping.apply(gradient, slices, size))
                 if not finite:
                     break
-                rate = float(updates.learning_rates[u])
+                rate = rates[u]
                 rule.optimizer.update(parameters.vector, gradient, optimizer_state, rate, decayed)
                 parameters.version += 1  # engines that keep packed copies have to hear of it
                 applied += 1

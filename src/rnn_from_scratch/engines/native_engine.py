@@ -146,7 +146,7 @@ class NativePlan(Plan):
         self.no_states = (NO_INTS, NO_INTS, no_states)
         self._n_threads = n_threads
         self._use_threads()
-        self.at_once = self._kernels.predictor(parameters)
+        self.at_once = self._kernels.predictor(parameters)  # type: ignore[method-assign]  # a call less
 
     def _use_threads(self) -> None:
         self._process = os.getpid()

@@ -19,8 +19,10 @@ from rnn_from_scratch.engines.base import (
     UpdateReport,
     UpdateRule,
     Updates,
+    first_state,
 )
-from rnn_from_scratch.engines.rows import Rows, rows_of
+from rnn_from_scratch.engines.rows import Rows, few_whole, rows_of
+from rnn_from_scratch.engines.turned import TurnedParameters
 from rnn_from_scratch.optimizers import OptimizerState
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch
@@ -47,7 +49,7 @@ class Stage(NamedTuple):
     states: tuple[str, ...]  # their full names
     options: dict[str, Any]  # of the cell's step
     room: Room
-    brief: ThreadWorkspace  # for short runs without a tape, of which nothing outlives the call
+    brief: OfThread  # for short runs without a tape, of which nothing outlives the call
 
 
 SHORT_RUN = 1 << 15
@@ -60,15 +62,15 @@ EVERY_STEP = np.zeros((1, 1), np.int64)
 """The step in the address of masks that are the same at every step."""
 
 
-class ThreadWorkspace(threading.local, Workspace):
-    """A workspace for each thread: several may predict with one network at once. It knows the weights of the last run."""
+class BriefWorkspace(Workspace):
+    """A workspace that knows the weights of the last run."""
 
     def __init__(self) -> None:
         super().__init__()
         self._version = -1
         self._weights: dict[str, FloatArray] = {}
 
-    def at(self, version: int) -> ThreadWorkspace:
+    def at(self, version: int) -> BriefWorkspace:
         """The same for parameters of this version."""
         if version != self._version:
             self._version = version
@@ -82,8 +84,17 @@ class ThreadWorkspace(threading.local, Workspace):
         return found
 
 
+class OfThread(threading.local):
+    """What each thread has for itself: several may predict with one network at once."""
+
+    def __init__(self) -> None:
+        self.workspace = BriefWorkspace()
+
+
 class NumpyPlan(Plan):
     """A network, its parameters by the place they belong to, and where the arrays of a run come from: new ones, each time."""
+
+    lasting = True  # what a run gives outlives it
 
     def __init__(self, specification: NetworkSpecification, parameters: Parameters) -> None:
         super().__init__(specification, parameters)
@@ -96,8 +107,8 @@ class NumpyPlan(Plan):
                 self.tensors[d.name],
                 d.state_names,
                 d.layer.options,
-                self.room(),
-                ThreadWorkspace(),
+                self.room(d),
+                OfThread(),
             )
             for d in specification.directions
         ]
@@ -106,7 +117,7 @@ class NumpyPlan(Plan):
             for level in range(len(specification.layers))
         ]
 
-    def room(self) -> Room:
+    def room(self, direction: Direction) -> Room:
         """Where a stage gets its arrays."""
         return FRESH
 
@@ -119,25 +130,42 @@ class NumpyPlan(Plan):
         """The plan for a group of rows of a large batch, whose arrays are needed until all groups have been run back."""
         return self
 
+    def at_once(self, X: Any) -> FloatArray | None:
+        """Of a few whole sequences, which is when the rest of a prediction takes as long as the network."""
+        if self.specification.vocabulary_size is not None:
+            return None
+        batch = few_whole(X, self.specification.input_size, self.parameters.dtype)
+        if batch is None:
+            return None
+        return ENGINE.forward(self, batch, first_state(self, len(batch)), keep_tape=False).outputs
+
     @cached_property
     def training(self) -> NumpyTrainingPlan:
         """The plan that training runs on, and nobody else."""
-        return NumpyTrainingPlan(self.specification, self.parameters)
+        turned = TurnedParameters(self.specification, self.parameters.dtype)
+        return NumpyTrainingPlan(self.specification, turned if turned.turned else self.parameters)
 
 
 class NumpyTrainingPlan(NumpyPlan):
     """Uses the same arrays in every update. What a run on it gives is valid until the next run, so it stays inside training."""
 
+    lasting = False
+
     def __init__(self, specification: NetworkSpecification, parameters: Parameters) -> None:
+        gradient = np.zeros_like(parameters.vector)
+        self._gradient = gradient, by_place(parameters.named(gradient))
         super().__init__(specification, parameters)
-        self._gradient = super().gradient()
         self.wants_d_inputs = specification.vocabulary_size is not None  # for the embedding; nobody else asks for them
         self._groups: list[NumpyTrainingPlan] = []
         self._has_learned = any(tensor.name.endswith("_0") for tensor in parameters.tensors)
 
-    def room(self) -> Room:
-        """Each stage has arrays of its own."""
-        return Workspace()
+    def room(self, direction: Direction) -> Room:
+        """Each stage has arrays of its own; turned parameters and their gradient are where products want them already."""
+        own = self.parameters
+        if not isinstance(own, TurnedParameters) or direction.name not in own.turned:
+            return Workspace()
+        vectors = {"W_T": own.vector, "d_W_T": self._gradient[0]}
+        return Workspace({name: own.side_by_side(direction.name, vector) for name, vector in vectors.items()})
 
     def group(self, number: int) -> NumpyPlan:
         """A plan with arrays of its own for every group."""
@@ -190,13 +218,14 @@ class NumpyEngine(Engine[NumpyPlan]):
         rows = rows_of(batch, specification.bidirectional)
         if dropout is not None:
             dropout = dropout if rows.order is None else dropout.select(rows.order)
-        x, tokens = _inputs(plan, batch, rows)  # (T, N, D): what the next layer reads
+        shared = not (keep_tape and plan.lasting)
+        x, tokens = _inputs(plan, batch, rows, shared)  # (T, N, D): what the next layer reads
         short = not keep_tape and len(batch) * batch.steps * specification.state_size <= SHORT_RUN
         version = plan.parameters.version
         cells, input_masks, final_state = {}, [], {}
         last: list[FloatArray] = []  # the last h of each direction of the layer at work
         for stages in plan.levels:
-            input_mask = _input_mask(specification, stages[0].direction, dropout, x, rows)
+            input_mask = None if dropout is None else _input_mask(specification, stages[0].direction, dropout, x)
             input_masks.append(input_mask)
             if input_mask is not None:
                 x = x * input_mask
@@ -209,12 +238,13 @@ class NumpyEngine(Engine[NumpyPlan]):
                     rows.active,
                     None if dropout is None else _state_mask(direction, dropout, x.dtype),
                     **options,
-                    room=brief.at(version) if short else room,
+                    room=brief.workspace.at(version) if short else room,
                 )
                 outputs.append(rows.reverse(h) if direction.reverse else h)
                 last.append(final[0])
                 for name, values in zip(names, final, strict=True):
-                    final_state[name] = rows.unsort(values).copy()  # the tape holds the other
+                    own = rows.unsort(values)
+                    final_state[name] = own.copy() if plan.lasting else own  # the tape holds the other
             x = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=2)
         seen = _seen(specification, rows, x, last)
         a = readout.forward(plan.tensors["readout"], seen)
@@ -235,10 +265,9 @@ class NumpyEngine(Engine[NumpyPlan]):
         d_a = rows.sort(d_preactivations)
         if specification.readout == "every":
             d_a = rows.without_padding(d_a.swapaxes(0, 1))
-        d_readout = readout.backward(plan.tensors["readout"], tape.seen, d_a)
-        _store(d_tensors["readout"], d_readout.d_p)
+        d_seen = readout.backward(plan.tensors["readout"], tape.seen, d_a, d_tensors["readout"])
         d_last = dict(d_final_state) if rows.order is None else {n: rows.sort(d) for n, d in d_final_state.items()}
-        d_h = _d_seen(plan, rows, d_readout.d_h, d_last)  # (T, N, H) by what the layer at work gives
+        d_h = _d_seen(plan, rows, d_seen, d_last)  # (T, N, H) by what the layer at work gives
 
         d_state = {}
         for stages in reversed(plan.levels):
@@ -314,7 +343,11 @@ class NumpyEngine(Engine[NumpyPlan]):
     def train_updates(
         self, plan: NumpyPlan, updates: Updates, rule: UpdateRule, optimizer_state: OptimizerState
     ) -> UpdateReport:
-        return super().train_updates(plan.training, updates, rule, optimizer_state)
+        training = plan.training
+        if not isinstance(training.parameters, TurnedParameters):
+            return super().train_updates(training, updates, rule, optimizer_state)
+        with training.parameters.in_place_of(plan.parameters, optimizer_state) as own_state:
+            return super().train_updates(training, updates, rule, own_state)
 
     def step(self, plan: NumpyPlan, x: FloatArray, state: State) -> tuple[FloatArray, dict[str, FloatArray]]:
         if plan.specification.vocabulary_size is not None:
@@ -327,6 +360,10 @@ class NumpyEngine(Engine[NumpyPlan]):
             x = after[0]
         a = readout.forward(plan.tensors["readout"], x)
         return readout.OUTPUT_ACTIVATIONS[plan.specification.output_activation](a), next_state
+
+
+ENGINE = NumpyEngine()
+"""For plans that run by themselves; it holds nothing."""
 
 
 def _groups(N: int, numbers: int) -> list[slice]:
@@ -350,12 +387,12 @@ def _store(d_tensors: dict[str, FloatArray], d_p: Tensors) -> None:
         d_tensors[name][...] = values
 
 
-def _inputs(plan: NumpyPlan, batch: Batch, rows: Rows) -> tuple[FloatArray, IndexArray | None]:
+def _inputs(plan: NumpyPlan, batch: Batch, rows: Rows, shared: bool) -> tuple[FloatArray, IndexArray | None]:
     """Features (T, N, D), and the tokens (T, N) that they come from, if they do."""
     sorted_batch = (
         batch if rows.order is None else Batch(batch.array, batch.starts[rows.order], rows.lengths, batch.steps)
     )
-    values = sorted_batch.time_major()
+    values = sorted_batch.time_major(shared)
     if plan.specification.vocabulary_size is None:
         return values, None
     tokens: IndexArray = values[:, :, 0]  # type: ignore[assignment]  # arrays of tokens hold integers
@@ -363,11 +400,9 @@ def _inputs(plan: NumpyPlan, batch: Batch, rows: Rows) -> tuple[FloatArray, Inde
 
 
 def _input_mask(
-    specification: NetworkSpecification, direction: Direction, dropout: Dropout | None, x: FloatArray, rows: Rows
+    specification: NetworkSpecification, direction: Direction, dropout: Dropout, x: FloatArray
 ) -> FloatArray | None:
     """What the inputs of a layer are multiplied with, (T or 1, N, D): one new mask per step, one for all steps, or both."""
-    if dropout is None:
-        return None
     T, _, units = x.shape
     level, found = direction.level, None
     if specification.dropout and level > 0:

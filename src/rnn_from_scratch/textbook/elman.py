@@ -113,6 +113,7 @@ def backward(
         if m is not None:
             d_next *= m
     clear_ended(d_a, active)
-    d_p = taken_apart(over_time(d_a, seen), len(W_h))
+    d_W_T = over_time(seen, d_a, room.given.get("d_W_T"))  # (H + D + 1, H)
+    d_p = {} if "d_W_T" in room.given else taken_apart(d_W_T.T, len(W_h))  # given: it is where it is wanted
     d_x = times(flat(d_a), p["W_x"]).reshape(*d_a.shape[:2], -1) if wants_d_x else None
     return d_p, d_x, (d_h_next,)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,7 +51,15 @@ class Rows(NamedTuple):
 
 
 class Room:
-    """Where the cells get their large arrays: here they are new, and belong to whoever holds them."""
+    """Where the cells get their large arrays: here they are new, and belong to whoever holds them.
+
+    Attributes
+    ----------
+    given : mapping of str to ndarray
+        Arrays that somebody else has made, and wants used under these names.
+    """
+
+    given: Mapping[str, FloatArray] = MappingProxyType({})
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FloatArray:
         """An array with anything in it."""
@@ -84,8 +93,9 @@ class Workspace(Room):
     ((2, 2), True)
     """
 
-    def __init__(self) -> None:
-        self._last: dict[str, FloatArray] = {}
+    def __init__(self, given: Mapping[str, FloatArray] = Room.given) -> None:
+        self.given = given
+        self._last: dict[str, FloatArray] = dict(given)
         self._whole: dict[str, FloatArray] = {}
         self._steps: dict[str, list[tuple[Any, ...]]] = {}
         self._rows: tuple[tuple[int, ...], Rows] | None = None
@@ -112,7 +122,8 @@ class Workspace(Room):
 
     def weights(self, name: str, make: Callable[[], FloatArray]) -> FloatArray:
         """As they are: an update takes longer to turn them round than it gains."""
-        return make()
+        given = self.given.get(name)
+        return make() if given is None else given
 
     def steps(self, name: str, active: Sequence[int], *arrays: FloatArray | None) -> list[tuple[Any, ...]]:
         """The same views again, by name, as long as the arrays are the same: making one takes a third of a small product."""
@@ -217,12 +228,13 @@ def times(rows: FloatArray, W: FloatArray) -> FloatArray:
     return found
 
 
-def transposed_times(a: FloatArray, b: FloatArray) -> FloatArray:
+def transposed_times(a: FloatArray, b: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """a (M, K) and b (M, L) give Σ_m a_m b_mᵀ (K, L)."""
-    product = np.dot if a.flags.c_contiguous else np.matmul  # of a part of longer rows, np.dot would make a copy
+    product = np.ndarray.dot if a.flags.c_contiguous else np.matmul  # of a part of longer rows, dot would make a copy
     if a.size * b.shape[1] <= MOST_WORK:
-        return product(a.T, b)  # type: ignore[no-any-return]
-    found = np.zeros((a.shape[1], b.shape[1]), a.dtype)
+        return product(a.T, b, out)
+    found = np.empty((a.shape[1], b.shape[1]), a.dtype) if out is None else out
+    found.fill(0)
     for part in _parts(len(a), MOST_WORK // found.size):
         found += product(a[part].T, b[part])
     return found
@@ -281,9 +293,9 @@ def rows_to_see(
     return rows[:T], h, states[1:]
 
 
-def over_time(d_a: FloatArray, seen: FloatArray) -> FloatArray:
+def over_time(d_a: FloatArray, seen: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """d_a (T, N, K) and what its weights saw (T, N, L) give Σ_t d_a_t seen_tᵀ (K, L), summed over the batch as well."""
-    return transposed_times(flat(d_a), flat(seen))
+    return transposed_times(flat(d_a), flat(seen), out)
 
 
 def total(d_a: FloatArray) -> FloatArray:

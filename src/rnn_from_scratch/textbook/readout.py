@@ -6,8 +6,6 @@ by the output itself would divide by a probability that has become zero.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from rnn_from_scratch.alphabet import BoolArray, FloatArray, Tensors
@@ -16,7 +14,6 @@ from rnn_from_scratch.textbook.products import times, transposed_times
 
 __all__ = [
     "OUTPUT_ACTIVATIONS",
-    "ReadoutGradient",
     "backward",
     "d_mean_over_time",
     "d_preactivations",
@@ -27,25 +24,19 @@ __all__ = [
 OUTPUT_ACTIVATIONS = {"linear": linear, "sigmoid": sigmoid, "softmax": softmax}
 
 
-class ReadoutGradient(NamedTuple):
-    """Gradients of the loss by all that the readout saw."""
-
-    d_p: dict[str, FloatArray]
-    d_h: FloatArray
-
-
 def forward(p: Tensors, h: FloatArray) -> FloatArray:
     """h (…, H) gives the pre-activations (…, O)."""
     a = times(h.reshape(-1, h.shape[-1]), p["W_y"].T)
     a += p["b_y"]
-    return a.reshape(*h.shape[:-1], a.shape[1])
+    return a.reshape(h.shape[:-1] + a.shape[1:])
 
 
-def backward(p: Tensors, h: FloatArray, d_a: FloatArray) -> ReadoutGradient:
-    """d_a (…, O) by the pre-activations gives the gradients by W_y, b_y and h (…, H)."""
+def backward(p: Tensors, h: FloatArray, d_a: FloatArray, d_p: dict[str, FloatArray]) -> FloatArray:
+    """d_a (…, O) by the pre-activations gives the gradient by h (…, H); those by W_y and b_y are written to d_p."""
     rows = d_a.reshape(-1, d_a.shape[-1])  # (rows, O)
-    d_p = {"W_y": transposed_times(rows, h.reshape(-1, h.shape[-1])), "b_y": np.add.reduce(rows, axis=0)}
-    return ReadoutGradient(d_p, times(rows, p["W_y"]).reshape(h.shape))
+    transposed_times(rows, h.reshape(-1, h.shape[-1]), d_p["W_y"])
+    np.add.reduce(rows, axis=0, out=d_p["b_y"])
+    return times(rows, p["W_y"]).reshape(h.shape)
 
 
 def mean_over_time(h: FloatArray, lengths: FloatArray) -> FloatArray:
