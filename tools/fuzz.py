@@ -182,21 +182,19 @@ class Fuzzer:
 
     def spoil(self, arguments: Arguments) -> int:
         """Does so many things to the arguments, in place."""
-        count = self.pick([0, 1, 1, 1, 2, 3])
+        count: int = self.pick([0, 1, 1, 1, 2, 3])
+        often = [self.damage] * 12 + [self.change_numbers] * 8 + [self.replace] * 4
         for _ in range(count):
             group = self.pick(list(arguments))
             places = arguments[group]
-            if not places:
-                continue
-            place = int(self.generator.integers(len(places)))
-            self.pick([self.damage, self.damage, self.damage, self.change_numbers, self.change_numbers, self.replace])(
-                places, place
-            )
-            if self.generator.random() < 0.03:
-                self.pick([lambda: places.pop(place), lambda: places.append(places[place]), places.reverse])()
-            if self.generator.random() < 0.01:
-                self.pick([lambda: arguments.pop(group), lambda: arguments.update(another=[1])])()
-                return count
+            if places:
+                self.pick([*often, self.leave_out, self.double, self.turn])(
+                    places, int(self.generator.integers(len(places)))
+                )
+        if count and self.generator.random() < 0.02:
+            arguments.pop(self.pick(list(arguments)))
+            if self.generator.random() < 0.5:
+                arguments["another"] = [1]
         return count
 
     def damage(self, places: list[Any], place: int) -> None:
@@ -221,6 +219,20 @@ class Fuzzer:
     def replace(self, places: list[Any], place: int) -> None:
         """Something else altogether."""
         places[place] = self.pick(WILD)
+
+    def leave_out(self, places: list[Any], place: int) -> None:
+        """One of a group."""
+        places.pop(place)
+
+    def double(self, places: list[Any], place: int) -> None:
+        """One too many."""
+        places.append(places[place])
+
+    def turn(self, places: list[Any], place: int) -> None:
+        """The wrong way round; wrong in a group of one is then that one."""
+        places.reverse()
+        if len(places) == 1:
+            self.replace(places, place)
 
     def layers(self, layers: list[tuple[Any, ...]]) -> list[Any]:
         """The words of the layers, sometimes with one that is wrong."""
