@@ -143,11 +143,11 @@ class NativePlan(Plan):
         self.no_states = (NOTHING["int64"], NOTHING["int64"], no_states)
         self._n_threads = n_threads
         self._use_threads()
-        self.at_once = self._kernels.predictor(parameters)
 
     def _use_threads(self) -> None:
         self._process = os.getpid()
         self._kernels.use_threads(thread_count(self._n_threads), self._n_threads is None)
+        self.at_once = self._kernels.predictor(self.parameters)  # which looks at long arrays in the process it was made in
 
     @property
     def kernels(self) -> Any:
