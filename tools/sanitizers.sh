@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The native module under AddressSanitizer and UndefinedBehaviorSanitizer, for .ci/run and tools/full.sh, which source this file.
 
 # install_sanitized PYTHON BUILD_FOLDER INSTRUCTION_SETS [VECTOR_BYTES]: from this checkout, with what tests need. The sets are
