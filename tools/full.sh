@@ -75,11 +75,13 @@ arm64_system() {
   done
 }
 
-# A program like any other, for scripts and for tests that start their own interpreter.
+# A program like any other, for scripts and for tests that start their own interpreter. The processor is an ordinary one, with
+# NEON. What the emulator would choose has SVE too, which the kernels do not use; OpenBLAS does, and its single-precision
+# products then report divisions by zero.
 write_emulated_python() {
   cat >"$1/python" <<SCRIPT
 #!/bin/sh
-exec qemu-aarch64 -L "$1/system" "$1/system/usr/bin/python3" "\$@"
+exec qemu-aarch64 -cpu neoverse-n1 -L "$1/system" "$1/system/usr/bin/python3" "\$@"
 SCRIPT
   chmod +x "$1/python"
 }
