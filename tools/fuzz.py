@@ -66,6 +66,8 @@ class Fuzzer:
         self.vector = self.vector.astype(self.calls.dtype)
         self.original = self.vector.tobytes()
         self.plan = self.calls.plan(parameters=self.vector, version=Holder.version)
+        self.threads = self.pick([1, 1, 1, 2, 3])  # for all calls: another number may give other bits
+        self.plan.use_threads(self.threads, False)
         self.tape = call(self.plan.forward, self.calls.forward())
         self.stepper = self.plan.stepper(Holder(), self.calls.N)
         self.predictor = self.plan.predictor(Holder())
@@ -115,7 +117,7 @@ class Fuzzer:
             "at_will": [bool(self.generator.integers(2))],
         }
         self.try_call(self.plan.use_threads, arguments)
-        self.plan.use_threads(1, True)  # whose bits are compared
+        self.plan.use_threads(self.threads, False)
 
     def fuzz_making(self) -> None:
         holder = Holder()
