@@ -336,6 +336,15 @@ def test_positions_are_not_read_again_after_kernels_have_written() -> None:
     assert call(made.plan().train_updates, arguments) == (2, 2)
 
 
+def test_counts_of_updates_that_would_overflow_are_refused() -> None:
+    made = calls("Plan64", "plain")
+    for count in (-1, 2**63 - 1):
+        arguments = made.train_updates()
+        arguments["optimizer"][-1][0] = count
+        with pytest.raises(ValueError, match="updates must be a possible count"):
+            call(made.plan().train_updates, arguments)
+
+
 def test_sizes_whose_products_overflow_are_refused() -> None:
     for outputs in (2**62, 2**63 - 1, 2**24 + 1):
         with pytest.raises(ValueError, match="possible size"):

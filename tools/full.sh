@@ -180,7 +180,7 @@ logged() {
 }
 
 failed() {
-  tail -n 100 "$LOGS/$1.log"
+  tail -n 100 "$LOGS/$1.log" | cut -c 1-300
   echo "=== FAILED: the whole log is $LOGS/$1.log"
   exit 1
 }
@@ -192,6 +192,7 @@ main() {
   rm -rf "$WORK" && mkdir -p "$LOGS"
   local part started
   exec 3>&1
+  trap 'jobs -rp | xargs -r kill' EXIT  # the other of a pair
   echo "=== $(date --iso-8601=minutes), $(git describe --always --dirty 2>/dev/null || echo "no commit"), $(nproc) processors"
   for part in "$@"; do
     started=$SECONDS
