@@ -4,12 +4,12 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help demo test lint benchmark clean
+.PHONY: help demo test lint full benchmark clean
 
 help:
 	@$(PYTHON) dev.py help
 
-demo test lint benchmark:
+demo test lint full benchmark:
 	@$(PYTHON) dev.py $@ $(ARGS)
 
 clean:

@@ -4,6 +4,7 @@
     python3 dev.py demo             train on real data, print the comparison, write a picture of the forecast
     python3 dev.py test [...]       run the test suite; what follows goes to pytest, e.g. test -x -k elman
     python3 dev.py lint             ruff and mypy
+    python3 dev.py full [...]       what takes longer: ARM under emulation, a million random calls; e.g. full fuzz
     python3 dev.py benchmark [...]  the documented table and the race against other libraries, e.g. benchmark --quick
     python3 dev.py clean            remove the virtual environment and everything that was built
 
@@ -45,6 +46,7 @@ PEERS = ["torch==2.13.0", "jax", "keras", "onnxruntime onnx", "openvino onnx", "
 
 COMMANDS = {
     "benchmark": ("plot", [[BIN / "rnn-from-scratch", "benchmark"]]),
+    "full": ("test", [["bash", ROOT / "tools" / "full.sh"]]),
     "demo": ("plot", [[BIN / "rnn-from-scratch", "demo"]]),
     "test": ("test", [[PYTHON, "-m", "pytest", "-n", "auto"]]),
     "lint": ("dev", [[PYTHON, "-m"] + tool.split() for tool in ("ruff check .", "ruff format --check .", "mypy")]),

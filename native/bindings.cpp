@@ -122,6 +122,8 @@ void check_stack(const std::vector<rnn::LayerShape>& layers, Index inputs) {
   }
 }
 
+constexpr Index most_updates = Index(1) << 62;  // to which others can be added
+
 template <class Real> class BoundPlan {
   // Rows of features, tokens, starts and lengths; of features and tokens one is empty.
   using InputArrays = std::tuple<In<Real>, In<Index>, In<Index>, In<Index>>;
@@ -334,8 +336,12 @@ template <class Real> class BoundPlan {
     const rnn::OptimizerKind kind = word(code, rnn::OptimizerKind::adamw, "optimizer");
     const bool sgd = kind == rnn::OptimizerKind::sgd, rmsprop = kind == rnn::OptimizerKind::rmsprop;
     const bool has_m = sgd ? beta1 > 0 || nesterov : !rmsprop, has_v = !sgd;
+    Index* count = checked(updates, "updates", {has_m && has_v ? 1 : 0});
+    if (has_m && has_v && (*count < 0 || *count > most_updates)) {
+      refuse("updates must be a possible count. Got " + std::to_string(*count) + ".");
+    }
     return {kind, beta1, beta2, epsilon, weight_decay, nesterov, checked(m, "m", {has_m ? P : 0}),
-            checked(v, "v", {has_v ? P : 0}), checked(updates, "updates", {has_m && has_v ? 1 : 0})};
+            checked(v, "v", {has_v ? P : 0}), count};
   }
 
   template <class Array> auto* readout_shaped(const Array& array, const char* name, Index N, Index steps) {

@@ -223,6 +223,8 @@ template <class Real> PyObject* predict_call(PyObject* object, PyObject* const* 
   const Index* tokens = reads_tokens ? data<const Index>(X) : nullptr;
   const Real* features = reads_tokens ? nullptr : data<const Real>(X);
   if (reads_tokens ? !all_known(tokens, N * T, shape.vocabulary) : !all_finite(features, N * T * shape.inputs)) Py_RETURN_NONE;
+  const bool is_short = self.worker->is_short(N, T);
+  if (!is_short && !self.worker->in_its_process()) Py_RETURN_NONE;
   bool error = false;
   if (!self.fresh(error)) return error ? nullptr : Py_NewRef(Py_None);
   const bool every = shape.readout == Readout::every;
@@ -230,7 +232,6 @@ template <class Real> PyObject* predict_call(PyObject* object, PyObject* const* 
   PyObject* y = PyArray_SimpleNew(every ? 3 : 2, out_shape, Number<Real>::type);
   if (!y) return nullptr;
   Real* outputs = data<Real>(reinterpret_cast<PyArrayObject*>(y));
-  const bool is_short = self.worker->is_short(N, T);
   const bool done = guarded(!is_short, [&] {
     if (is_short) {
       self.worker->run(N, T, features, tokens, outputs);

@@ -58,6 +58,8 @@ template <class Real> bool QuickRun<Real>::is_short(Index sequences, Index steps
   return sequences * steps <= some_work / work_of_a_step(network_);
 }
 
+template <class Real> bool QuickRun<Real>::in_its_process() const { return process_ == this_process(); }
+
 template <class Real>
 void QuickRun<Real>::run(Index sequences, Index steps, const Real* x, const Index* tokens, Real* outputs) {
   const NetworkShape& shape = network_.shape;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "plan.hpp"
+#include "threads.hpp"
 
 namespace rnn {
 
@@ -36,11 +37,13 @@ template <class Real> class QuickRun {
   QuickRun(const QuickRun&) = delete;
 
   bool is_short(Index sequences, Index steps) const;
+  bool in_its_process() const;  // and not in a child by a fork, where the plan may have the number of threads of its parent
   // x (N, T, D), or tokens (N, T) and no x; outputs (N, T, O) or (N, O).
   void run(Index sequences, Index steps, const Real* x, const Index* tokens, Real* outputs);
 
  private:
   const PackedNetwork<Real> network_;
+  const long process_ = this_process();
   Index sequences_ = 0, steps_ = 0;
   std::vector<Index> starts_, lengths_;
   Schedule schedule_;

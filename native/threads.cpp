@@ -11,6 +11,7 @@
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 #endif
 
 namespace rnn {
@@ -268,5 +269,13 @@ Team::~Team() {
 void end_threads() { pool().end(); }
 
 Index living_workers() { return pool().living(); }
+
+long this_process() {
+#if defined(__unix__) || defined(__APPLE__)
+  return getpid();
+#else
+  return 0;
+#endif
+}
 
 }  // namespace rnn

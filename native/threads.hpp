@@ -90,4 +90,7 @@ void end_threads();
 // How many workers there are now, asleep or not.
 Index living_workers();
 
+// The number of this process, by which a child knows that it is one; the same everywhere where there is no fork.
+long this_process();
+
 }  // namespace rnn

@@ -6,22 +6,19 @@ Run under AddressSanitizer and UndefinedBehaviorSanitizer, this is where an unch
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from native_calls import DAMAGE, PRECISIONS, REFUSED, Calls, Holder, call
 from properties import given, settings, st
 from support import EXACT, assert_close
 
 from rnn_from_scratch import GRU, LSTM, Elman, Network, NetworkSpecification
-from rnn_from_scratch.engines import native_engine
-from rnn_from_scratch.parameters import Parameters
 
 pytestmark = pytest.mark.usefixtures("native")
 
 D, O, N, T, V = 3, 2, 4, 6, 7  # noqa: E741
-NAMES = {"Plan32": np.float32, "Plan64": np.float64}
 
 NETWORKS = {
     "plain": NetworkSpecification(D, [Elman(5)], O),
@@ -37,137 +34,11 @@ NETWORKS = {
 }
 
 
-def misaligned(array: np.ndarray) -> np.ndarray:
-    room = np.zeros(array.nbytes + 1, np.uint8)
-    moved = room[1:].view(array.dtype).reshape(array.shape)
-    moved[...] = array
-    return moved
+LENGTHS = (6, 2, 5, 1)
 
 
-def strided(array: np.ndarray) -> np.ndarray:
-    room = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
-    room[..., ::2] = array
-    return room[..., ::2]
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    array = array.copy()
-    array.flags.writeable = False
-    return array
-
-
-# Each turns a right array into a wrong or at least unusual one.
-DAMAGE: dict[str, Callable[[Any], Any]] = {
-    "as it is": lambda a: a,
-    "misaligned": misaligned,
-    "strided": strided,
-    "reversed": lambda a: a[::-1],
-    "fortran": np.asfortranarray,
-    "read-only": read_only,
-    "byte-swapped": lambda a: a.astype(a.dtype.newbyteorder()),
-    "longer": lambda a: np.concatenate([a, a]),
-    "shorter": lambda a: a[:-1],
-    "empty": lambda a: a[:0],
-    "wider": lambda a: np.repeat(a, 2, axis=-1),
-    "flat": lambda a: a.ravel(),
-    "deeper": lambda a: a[None],
-    "scalar": lambda a: np.zeros((), a.dtype),
-    "int8": lambda a: a.astype(np.int8),
-    "other float": lambda a: a.astype(np.float32 if a.dtype == np.float64 else np.float64),
-    "complex": lambda a: a.astype(complex),
-    "object": lambda a: a.astype(object),
-    "text": lambda a: a.astype(str),
-    "list": lambda a: a.tolist(),
-    "None": lambda a: None,
-    "number": lambda a: 3,
-    "huge": lambda a: np.full_like(a, 2**62) if a.dtype == np.int64 else np.full_like(a, np.inf),
-    "negative": lambda a: ~a if a.dtype == bool else -a - 1,
-    "zero": np.zeros_like,
-    "NaN": lambda a: np.full_like(a, np.nan) if a.dtype.kind == "f" else a,
-}
-
-REFUSED = (TypeError, ValueError)
-LENGTHS = np.array([6, 2, 5, 1])
-REAL = np.arange(T) < LENGTHS[:, None]  # kernels write real steps only; the engine hands them zeros
-
-
-def vector_of(kind: str, dtype: Any) -> np.ndarray:
-    size = Parameters(NETWORKS[kind], np.dtype(dtype)).vector.size
-    return np.linspace(-1, 1, size).astype(dtype)
-
-
-def plan_arguments(name: str, kind: str) -> dict[str, Any]:
-    dtype = NAMES[name]
-    return native_engine.compiled_arguments(NETWORKS[kind], vector_of(kind, dtype))
-
-
-def make_plan(name: str, kind: str = "plain", **changes: Any) -> Any:
-    return getattr(native_engine._module, name)(**{**plan_arguments(name, kind), **changes})
-
-
-def state_size(kind: str) -> int:
-    return sum(NETWORKS[kind].state_shapes.values())
-
-
-def input_arrays(kind: str, dtype: Any, generator: np.random.Generator) -> list[Any]:
-    """Rows of features, tokens, starts, lengths; of features and tokens one is empty."""
-    features = generator.normal(size=(N * T, D)).astype(dtype)
-    positions = [np.arange(N) * T, LENGTHS.copy()]
-    if kind == "tokens":
-        return [features[:0], generator.integers(0, V, N * T), *positions]
-    return [features, np.empty(0, np.int64), *positions]
-
-
-def forward_arguments(kind: str, dtype: Any) -> dict[str, Any]:
-    generator = np.random.default_rng(0)
-    names, first_steps = (np.array([3, 1, 4, 5]), np.arange(4)) if kind == "wide" else (np.empty(0, np.int64),) * 2
-    return {
-        "inputs": input_arrays(kind, dtype, generator),
-        "steps": [T],
-        "dropout": [7, 2, names, first_steps],
-        "state": [generator.normal(size=(N, state_size(kind))).astype(dtype)],
-        "outputs": [np.zeros((N, T, O), dtype)],
-        "preactivations": [np.zeros((N, T, O), dtype)],
-        "final_state": [np.zeros((N, state_size(kind)), dtype)],
-        "keep_tape": [True],
-    }
-
-
-def backward_arguments(kind: str, dtype: Any) -> dict[str, Any]:
-    generator = np.random.default_rng(1)
-    return {
-        "steps": [T],
-        "d_preactivations": [generator.normal(size=(N, T, O)).astype(dtype)],
-        "d_final_state": [generator.normal(size=(N, state_size(kind))).astype(dtype)],
-        "gradient": [np.zeros_like(vector_of(kind, dtype))],
-        "d_inputs": [np.zeros((N, T, D), dtype)],
-        "d_state": [np.zeros((N, state_size(kind)), dtype)],
-    }
-
-
-def train_arguments(kind: str, dtype: Any) -> dict[str, list[Any]]:
-    generator = np.random.default_rng(2)
-    P = vector_of(kind, dtype).size
-    targets = np.abs(generator.normal(size=(N * T, O))).astype(dtype)
-    return {
-        "inputs": input_arrays(kind, dtype, generator),
-        "targets": [targets, np.arange(N) * T, np.ones(N * T, dtype)],
-        "updates": [np.array([2, 0, 1, 3, 3]), np.array([0, 2, 5]), np.full(2, 0.1), np.array([4, 5])],
-        "dropout_key": [11],
-        "carried": [np.array([0, 1, 1, 0]), np.array([0, 0, 3, 3]), np.zeros((2, state_size(kind)), dtype)],
-        "optimizer": [
-            *(3, 0.9, 0.999, 1e-8, 0.01, False),
-            *(np.zeros(P, dtype), np.zeros(P, dtype), np.zeros(1, np.int64)),
-        ],
-        "regularization": [0.01, np.arange(len(NETWORKS[kind].tensors())) == 1],
-        "clipping": [1, 5.0],
-        "report": [np.zeros(2), np.zeros(2), np.zeros(2, bool)],
-    }
-
-
-def call(function: Callable[..., Any], arguments: dict[str, list[Any]]) -> Any:
-    """Groups of several are tuples, single ones are themselves."""
-    return function(**{key: value[0] if len(value) == 1 else tuple(value) for key, value in arguments.items()})
+def calls(name: str, kind: str) -> Calls:
+    return Calls(name, NETWORKS[kind], LENGTHS, T)
 
 
 def damaged(arguments: dict[str, list[Any]], data: st.DataObject) -> tuple[str, int, str]:
@@ -181,7 +52,7 @@ def damaged(arguments: dict[str, list[Any]], data: st.DataObject) -> tuple[str, 
 
 
 KINDS = st.sampled_from(list(NETWORKS))
-PLANS = st.sampled_from(list(NAMES))
+PLANS = st.sampled_from(list(PRECISIONS))
 
 
 def same_numbers(a: Any, b: Any) -> bool:
@@ -196,7 +67,8 @@ def same_numbers(a: Any, b: Any) -> bool:
 @settings(max_examples=200)
 def test_parameters(name: str, kind: str, damage: str) -> None:
     try:
-        plan = make_plan(name, kind, parameters=DAMAGE[damage](vector_of(kind, NAMES[name])))
+        right = calls(name, kind)
+        plan = right.plan(parameters=DAMAGE[damage](right.vector()))
     except REFUSED as error:
         assert str(error)
         assert damage != "as it is"
@@ -221,11 +93,11 @@ CODES = st.integers(-2, 5)
 )
 def test_shapes_of_networks(name: str, layers: Any, outputs: int, vocabulary: int, words: Any, dropout: float) -> None:
     with pytest.raises(REFUSED):
-        make_plan(name, layers=layers, outputs=outputs, vocabulary=vocabulary, words=words, dropout=dropout)
+        calls(name, "plain").plan(layers=layers, outputs=outputs, vocabulary=vocabulary, words=words, dropout=dropout)
 
 
 def test_stacks_that_do_not_fit_are_refused() -> None:
-    right = plan_arguments("Plan64", "wide")["layers"]
+    right = calls("Plan64", "wide").plan_arguments()["layers"]
     forward, reverse, above = right
     for wrong in (
         [reverse, forward, above],
@@ -237,17 +109,18 @@ def test_stacks_that_do_not_fit_are_refused() -> None:
         [],
     ):
         with pytest.raises(ValueError, match=r"layer|twin"):
-            make_plan("Plan64", "wide", layers=wrong)
+            calls("Plan64", "wide").plan(layers=wrong)
 
 
 @given(PLANS, KINDS, st.data())
 @settings(max_examples=600)
 def test_forward(name: str, kind: str, data: st.DataObject) -> None:
-    right, wrong = forward_arguments(kind, NAMES[name]), forward_arguments(kind, NAMES[name])
-    call(make_plan(name, kind).forward, right)
+    made = calls(name, kind)
+    right, wrong = made.forward(), made.forward()
+    call(made.plan().forward, right)
     group, index, damage = damaged(wrong, data)
     try:
-        tape = call(make_plan(name, kind).forward, wrong)
+        tape = call(made.plan().forward, wrong)
     except REFUSED as error:
         assert str(error)
         assert damage != "as it is"
@@ -255,16 +128,17 @@ def test_forward(name: str, kind: str, data: st.DataObject) -> None:
     assert tape is not None
     is_output = group in ("outputs", "preactivations", "final_state")
     if is_output or same_numbers(wrong[group][index], right[group][index]):
-        assert_close(wrong["outputs"][0][REAL], right["outputs"][0][REAL], EXACT)
+        assert_close(wrong["outputs"][0][made.real], right["outputs"][0][made.real], EXACT)
         assert_close(wrong["final_state"][0], right["final_state"][0], EXACT)
 
 
 @given(PLANS, KINDS, st.data())
 @settings(max_examples=400)
 def test_backward(name: str, kind: str, data: st.DataObject) -> None:
-    plan = make_plan(name, kind)
-    tape = call(plan.forward, forward_arguments(kind, NAMES[name]))
-    right, wrong = backward_arguments(kind, NAMES[name]), backward_arguments(kind, NAMES[name])
+    made = calls(name, kind)
+    plan = made.plan()
+    tape = call(plan.forward, made.forward())
+    right, wrong = made.backward(), made.backward()
     call(lambda **rest: plan.backward(tape, **rest), right)
     group, index, damage = damaged(wrong, data)
     try:
@@ -275,18 +149,19 @@ def test_backward(name: str, kind: str, data: st.DataObject) -> None:
         return
     if group in ("gradient", "d_inputs", "d_state") or same_numbers(wrong[group][index], right[group][index]):
         assert_close(wrong["gradient"][0], right["gradient"][0], EXACT)
-        assert_close(wrong["d_inputs"][0][REAL], right["d_inputs"][0][REAL], EXACT)
+        assert_close(wrong["d_inputs"][0][made.real], right["d_inputs"][0][made.real], EXACT)
 
 
 @given(PLANS, KINDS, st.data())
 @settings(max_examples=800)
 def test_train_updates(name: str, kind: str, data: st.DataObject) -> None:
-    right, wrong = train_arguments(kind, NAMES[name]), train_arguments(kind, NAMES[name])
-    vectors = [vector_of(kind, NAMES[name]) for _ in range(2)]
-    assert call(make_plan(name, kind, parameters=vectors[0]).train_updates, right) == (2, 2)
+    made = calls(name, kind)
+    right, wrong = made.train_updates(), made.train_updates()
+    vectors = [made.vector() for _ in range(2)]
+    assert call(made.plan(parameters=vectors[0]).train_updates, right) == (2, 2)
     group, index, damage = damaged(wrong, data)
     try:
-        call(make_plan(name, kind, parameters=vectors[1]).train_updates, wrong)
+        call(made.plan(parameters=vectors[1]).train_updates, wrong)
     except REFUSED as error:
         assert str(error)
         assert damage != "as it is"
@@ -298,7 +173,7 @@ def test_train_updates(name: str, kind: str, data: st.DataObject) -> None:
 @given(st.lists(st.integers(-3, 8), max_size=6), st.lists(st.integers(-3, 8), max_size=5), KINDS)
 @settings(max_examples=200)
 def test_orders_and_boundaries_stay_inside(order: list[int], boundaries: list[int], kind: str) -> None:
-    arguments = train_arguments(kind, np.float64)
+    arguments = calls("Plan64", kind).train_updates()
     updates = max(len(boundaries) - 1, 0)
     epochs = np.zeros(updates, np.int64)
     arguments["updates"] = [np.array(order, np.int64), np.array(boundaries, np.int64), np.full(updates, 0.01), epochs]
@@ -309,19 +184,20 @@ def test_orders_and_boundaries_stay_inside(order: list[int], boundaries: list[in
         updates == 0 or (boundaries[0] >= 0 and boundaries[-1] <= len(order) and all(0 <= n < N for n in visited))
     )
     if valid:
-        assert call(make_plan("Plan64", kind).train_updates, arguments) == (updates, updates)
+        assert call(calls("Plan64", kind).plan().train_updates, arguments) == (updates, updates)
     else:
         with pytest.raises(REFUSED):
-            call(make_plan("Plan64", kind).train_updates, arguments)
+            call(calls("Plan64", kind).plan().train_updates, arguments)
 
 
 @given(st.integers(-(2**63), 2**63 - 1), st.integers(0, N * T - 1))
 def test_tokens_outside_the_vocabulary_are_refused_where_they_are_read(token: int, place: int) -> None:
-    read = bool(REAL.ravel()[place])
-    for make, method in ((forward_arguments, "forward"), (train_arguments, "train_updates")):
-        arguments = make("tokens", np.float64)
+    made = calls("Plan64", "tokens")
+    read = bool(made.real.ravel()[place])
+    for method in ("forward", "train_updates"):
+        arguments = getattr(made, method)()
         arguments["inputs"][1][place] = token
-        function = getattr(make_plan("Plan64", "tokens"), method)
+        function = getattr(made.plan(), method)
         if read and not 0 <= token < V:
             with pytest.raises(ValueError, match="vocabulary"):
                 call(function, arguments)
@@ -330,11 +206,12 @@ def test_tokens_outside_the_vocabulary_are_refused_where_they_are_read(token: in
 
 
 def test_a_tape_of_another_network_or_precision_is_refused() -> None:
-    tape = call(make_plan("Plan64").forward, forward_arguments("plain", np.float64))
+    right, single, wide = calls("Plan64", "plain"), calls("Plan32", "plain"), calls("Plan64", "wide")
+    tape = call(right.plan().forward, right.forward())
     with pytest.raises(TypeError):
-        call(lambda **rest: make_plan("Plan32").backward(tape, **rest), backward_arguments("plain", np.float32))
+        call(lambda **rest: single.plan().backward(tape, **rest), single.backward())
     with pytest.raises(ValueError, match="tape"):
-        call(lambda **rest: make_plan("Plan64", "wide").backward(tape, **rest), backward_arguments("wide", np.float64))
+        call(lambda **rest: wide.plan().backward(tape, **rest), wide.backward())
 
 
 @given(st.sampled_from(["float32", "float64"]), st.sampled_from(list(DAMAGE)), st.booleans())
@@ -357,31 +234,20 @@ def test_public_calls(dtype: str, damage: str, ragged: bool) -> None:
         assert_close(outputs, expected, EXACT if dtype == "float64" else 1e-6)
 
 
-class Holder:
-    """What has the version of the parameters."""
-
-    version = 0
-
-
-def rows_of(kind: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    generator = np.random.default_rng(3)
-    return generator.integers(0, V, shape) if kind == "tokens" else generator.normal(size=(*shape, D)).astype(dtype)
-
-
 @given(PLANS, KINDS, st.sampled_from(["x", "out"]), st.sampled_from(list(DAMAGE)), st.booleans())
 @settings(max_examples=400)
 def test_steppers(name: str, kind: str, which: str, damage: str, alone: bool) -> None:
     """A step on what is right; on everything else None, and nothing has changed."""
-    dtype, streams = NAMES[name], () if alone else (N,)
-    plan = make_plan(name, kind, version=Holder.version)
+    made, streams = calls(name, kind), () if alone else (N,)
+    plan = made.plan(version=Holder.version)
     stepper = plan.stepper(Holder(), *streams)
-    arguments = {"x": rows_of(kind, streams, dtype), "out": np.zeros((*streams, O), dtype)}
+    arguments = {"x": made.rows(*streams), "out": np.zeros((*streams, O), made.dtype)}
     if kind == "tokens" and alone:
         arguments["x"] = int(arguments["x"])
     expected = stepper(arguments["x"], None)
-    before, after = (np.zeros((1 if alone else N, state_size(kind)), dtype) for _ in range(2))
+    before, after = (np.zeros((1 if alone else N, made.state_size), made.dtype) for _ in range(2))
     assert expected.shape == (*streams, O)
-    assert expected.dtype == dtype
+    assert expected.dtype == made.dtype
     stepper.write(before)
     if isinstance(arguments[which], np.ndarray):
         arguments[which] = DAMAGE[damage](arguments[which])
@@ -402,8 +268,9 @@ def test_steppers(name: str, kind: str, which: str, damage: str, alone: bool) ->
 @given(PLANS, KINDS, st.sampled_from(list(DAMAGE)), st.sampled_from(["write", "read"]))
 @settings(max_examples=200)
 def test_states_of_steppers(name: str, kind: str, damage: str, method: str) -> None:
-    stepper = make_plan(name, kind, version=Holder.version).stepper(Holder(), N)
-    state = np.random.default_rng(0).normal(size=(N, state_size(kind))).astype(NAMES[name])
+    made = calls(name, kind)
+    stepper = made.plan(version=Holder.version).stepper(Holder(), N)
+    state = made.states(0)
     wrong = DAMAGE[damage](state)
     try:
         getattr(stepper, method)(wrong)
@@ -421,9 +288,9 @@ def test_states_of_steppers(name: str, kind: str, damage: str, method: str) -> N
 @settings(max_examples=400)
 def test_predictors(name: str, kind: str, damage: str, count: int, steps: int) -> None:
     """The outputs of what is right, None for everything else, at any size."""
-    dtype = NAMES[name]
-    predictor = make_plan(name, kind, version=Holder.version).predictor(Holder())
-    X = rows_of(kind, (count, steps), dtype)
+    made = calls(name, kind)
+    predictor = made.plan(version=Holder.version).predictor(Holder())
+    X = made.rows(count, steps)
     y = predictor(X)
     if not X.size:
         assert y is None
@@ -437,8 +304,9 @@ def test_predictors(name: str, kind: str, damage: str, count: int, steps: int) -
 
 
 def test_fast_calls_mind_their_manners() -> None:
-    plan = make_plan("Plan64", version=Holder.version)
-    stepper, predictor, x = plan.stepper(Holder(), N), plan.predictor(Holder()), rows_of("plain", (N,), np.float64)
+    made = calls("Plan64", "plain")
+    plan, x = made.plan(version=Holder.version), made.rows(N)
+    stepper, predictor = plan.stepper(Holder(), N), plan.predictor(Holder())
     for wrong in (lambda: stepper(x), lambda: stepper(x, None, 1), lambda: predictor(), lambda: predictor(X=x)):
         with pytest.raises(TypeError, match=r"a (stepper|predictor) takes [12] arguments by position"):
             wrong()
@@ -448,7 +316,7 @@ def test_fast_calls_mind_their_manners() -> None:
         plan.stepper(object(), N)(x, None)  # nobody has a version
     with pytest.raises(ValueError, match="possible size"):
         plan.stepper(Holder(), 0)
-    stale = make_plan("Plan64", version=Holder.version + 1)
+    stale = made.plan(version=Holder.version + 1)
     assert stale.stepper(Holder(), N)(x, None) is None
     assert stale.predictor(Holder())(x[None]) is None
     stale.refresh(Holder.version)
@@ -457,17 +325,27 @@ def test_fast_calls_mind_their_manners() -> None:
 
 def test_positions_are_not_read_again_after_kernels_have_written() -> None:
     """An index array that shares memory with a report: what was checked is what is used."""
-    arguments = train_arguments("plain", np.float64)
+    made = calls("Plan64", "plain")
+    arguments = made.train_updates()
     room = np.zeros(4)
     starts = room.view(np.int64)
     starts[:] = np.arange(N) * T
     arguments["inputs"][2] = starts
     arguments["carried"] = [np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 5))]
     arguments["report"][0] = room[:2]
-    assert call(make_plan("Plan64").train_updates, arguments) == (2, 2)
+    assert call(made.plan().train_updates, arguments) == (2, 2)
+
+
+def test_counts_of_updates_that_would_overflow_are_refused() -> None:
+    made = calls("Plan64", "plain")
+    for count in (-1, 2**63 - 1):
+        arguments = made.train_updates()
+        arguments["optimizer"][-1][0] = count
+        with pytest.raises(ValueError, match="updates must be a possible count"):
+            call(made.plan().train_updates, arguments)
 
 
 def test_sizes_whose_products_overflow_are_refused() -> None:
     for outputs in (2**62, 2**63 - 1, 2**24 + 1):
         with pytest.raises(ValueError, match="possible size"):
-            make_plan("Plan64", outputs=outputs, parameters=np.zeros(15))
+            calls("Plan64", "plain").plan(outputs=outputs, parameters=np.zeros(15))

@@ -313,6 +313,36 @@ def test_a_fork_after_use_is_safe() -> None:
     assert run_python(FORK) == "well"
 
 
+LONG_PREDICTION_IN_A_CHILD = """
+import multiprocessing
+import numpy as np
+from rnn_from_scratch import GRU, Network
+from rnn_from_scratch.engines import native_engine, processors
+processors.usable_processors = lambda: 2  # of the parent; a worker has one all the same
+X = np.random.default_rng(0).normal(size=(200, 100, 3))
+network = Network(3, [GRU(20)], 2, random_state=0, engine="native", dtype="float64")
+expected = network.predict(X)
+living = native_engine._module.living_workers
+assert living() == 1
+
+def share(name):
+    outputs = network.predict(X)  # the child's first call, and one that needs no conversion
+    return living(), outputs
+
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    for workers, outputs in pool.map(share, range(2)):
+        assert workers == 0
+        assert abs(outputs - expected).max() < 1e-12
+assert (network.predict(X) == expected).all()
+print("well")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_child_predicts_with_its_own_number_of_threads() -> None:
+    assert run_python(LONG_PREDICTION_IN_A_CHILD) == "well"
+
+
 WORKER = """
 import multiprocessing, sys
 import numpy as np

@@ -146,11 +146,12 @@ class NativePlan(Plan):
         self.no_states = (NO_INTS, NO_INTS, no_states)
         self._n_threads = n_threads
         self._use_threads()
-        self.at_once = self._kernels.predictor(parameters)  # type: ignore[method-assign]  # a call less
 
     def _use_threads(self) -> None:
         self._process = os.getpid()
         self._kernels.use_threads(thread_count(self._n_threads), self._n_threads is None)
+        # A compiled call instead of a method; it looks at long arrays in the process it was made in.
+        self.at_once = self._kernels.predictor(self.parameters)  # type: ignore[method-assign]
 
     @property
     def kernels(self) -> Any:
