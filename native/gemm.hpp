@@ -142,15 +142,15 @@ template <class Real> struct IntoPadded {
   void operator()(Index row, Index column, Vector<Real> sum) const { store(to + row * width + column, sum); }
 };
 
-template <class Real, class Epilogue>
+// The weights of states, over and over.
+template <class Real>
 void single_row(Pulse& pulse, Index columns, bool backwards, const Operands<Real>& first, const Operands<Real>& second,
-                const Epilogue& epilogue) {
-  if constexpr (std::is_same_v<Epilogue, IntoPadded<Real>>) {  // weights of states, over and over
-    if (!is_near<Real>(columns, first.depth + second.depth)) {
-      return row_product<true>(pulse, columns, backwards, first, second, epilogue);
-    }
+                const IntoPadded<Real>& into) {
+  if (is_near<Real>(columns, first.depth + second.depth)) {
+    row_product(pulse, columns, backwards, first, second, into);
+  } else {
+    row_product<true>(pulse, columns, backwards, first, second, into);
   }
-  row_product(pulse, columns, backwards, first, second, epilogue);
 }
 
 // The largest tile: its sums, a row of b and a broadcast number of a fill the registers.
@@ -219,7 +219,9 @@ template <class Real> struct Panel {
 template <class Real, class Epilogue>
 __attribute__((noinline)) void product(Pulse& pulse, Index rows, Index columns, const Operands<Real>& first,
                                        const Operands<Real>& second, const Epilogue& epilogue, bool backwards = false) {
-  if (rows == 1) return single_row(pulse, columns, backwards, first, second, epilogue);
+  if constexpr (std::is_same_v<Epilogue, IntoPadded<Real>>) {
+    if (rows == 1) return single_row(pulse, columns, backwards, first, second, epilogue);
+  }
   const Parts heights(rows, most_rows), vectors(columns / lanes<Real>, most_vectors);
   const Index depth = first.depth + second.depth;
   const bool copies = heights.count >= least_tiles && !is_near<Real>(columns, depth);

@@ -297,11 +297,16 @@ template <class Real> struct AddReversed {
   Index width, step;
   const Timetable& when;
 
-  void operator()(Index row, Index column, Vector<Real> sum) const {
-    Real* place = to + when.place(when.time_of(true, step, row), row) * width + column;
-    store(place, load(place) + sum);
+  bool inside(Index, Index) const { return false; }  // all of it is an edge: seldom needed, and its code is there once
+  void operator()(Index, Index, Vector<Real>) const {}
+  __attribute__((noinline)) void at_edge(Index row, Index rows, Index column, const Real* sums, Index columns) const {
+    for (Index r = 0; r < rows; ++r, sums += columns) {
+      Real* place = to + when.place(when.time_of(true, step, row + r), row + r) * width + column;
+      for (Index c = 0; c < columns; c += lanes<Real>) store(place + c, load(place + c) + load(sums + c));
+    }
   }
 };
+template <class Real> constexpr bool has_edge<AddReversed<Real>> = true;
 
 // d_x = d_a W_x into rows (real steps, width ≥ D_pad) in the order of time. A reverse direction adds to what is there.
 template <class Real>

@@ -15,28 +15,33 @@ using rnn::OptimizerKind;
 using rnn::Range;
 
 // Sums of a few numbers each in their own precision, all together in double.
-template <class Sum, class Real> double sum_of_squares_in(const Real* values, Index count) {
-  constexpr Index chains = 32, most = 32 * chains;  // side by side, because one sum would wait for itself
+template <class Real> double sum_of_squares_as_they_are(const Real* values, Index count) {
+  constexpr Index chains = 4, step = chains * lanes<Real>, most = 32 * step;  // chains, because one sum would wait for itself
   double total = 0;
-  for (Index first = 0; first < count; first += most) {
-    const Index last = count - first < most ? count : first + most;
-    Sum sums[chains] = {};
-    Index i = first;
-    for (; i + chains <= last; i += chains) {
-#pragma omp simd
-      for (Index c = 0; c < chains; ++c) sums[c] += Sum(values[i + c]) * Sum(values[i + c]);
+  for (Index i = 0; i + step <= count;) {
+    const Index last = count - i < most ? count : i + most;
+    Vector<Real> sums[chains] = {};
+    for (; i + step <= last; i += step) {
+#pragma GCC unroll 4
+      for (Index c = 0; c < chains; ++c) {
+        const Vector<Real> some = load(values + i + c * lanes<Real>);
+        sums[c] += some * some;
+      }
     }
-    for (; i < last; ++i) sums[0] += Sum(values[i]) * Sum(values[i]);
-    for (Index c = 0; c < chains; ++c) total += double(sums[c]);
+    const Vector<Real> sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    for (Index k = 0; k < lanes<Real>; ++k) total += double(sum[k]);
   }
+  for (Index i = count / step * step; i < count; ++i) total += double(values[i]) * double(values[i]);
   return total;
 }
 
-// A gradient of 1e30 has a norm, in float too, and so has one of 1e-30.
 template <class Real> double sum_of_squares(const Real* values, Index count) {
-  constexpr double small = 1e-28, large = 1e+37;  // between them, no square was lost that would have counted
-  const double total = sum_of_squares_in<Real>(values, count);
-  return total > small && total < large ? total : sum_of_squares_in<double>(values, count);
+  constexpr double small = 1e-28, large = 1e+37;  // between them no square is lost that would count
+  double total = sum_of_squares_as_they_are(values, count);
+  if (total > small && total < large) return total;
+  total = 0;  // a gradient of 1e30 has a norm, in float too, and so has one of 1e-30
+  for (Index i = 0; i < count; ++i) total += double(values[i]) * double(values[i]);
+  return total;
 }
 
 template <class Real> void scale(Real* values, Index count, Real factor) {

@@ -91,16 +91,17 @@ void transpose(const Real* from, Index from_row, Index rows, Index columns, Real
       for (Index i = 0; i < lanes<Real>; ++i) square[i] = load(block + i * from_row + c);
       transpose_square<Real>(square);
       Real* place = to + c * to_row + r;
+      const Index left = columns - c;
 #pragma GCC unroll 16
-      for (Index i = 0; i < lanes<Real>; ++i, place += to_row) {
-        if (c + i < columns) store(place, square[i]);
+      for (Index i = 0; i < lanes<Real>; ++i) {
+        if (i < left) store(place + i * to_row, square[i]);
       }
     }
   }
   for (Index c = 0; r < rows && c < columns; ++c) {  // fewer rows than fill a vector
-    Vector<Real> column = {};
+    Real* column = to + c * to_row + r;
+    store(column, Vector<Real>{});
     for (Index i = 0; i < rows - r; ++i) column[i] = from[(r + i) * from_row + c];
-    store(to + c * to_row + r, column);
   }
 }
 

@@ -64,15 +64,16 @@ template <class Real> inline Index spread(Index padded_length) {
 }
 
 // A half, a quarter, … of a vector: copies of known size instead of a loop.
-template <class Real> inline void copy_less_than_a_vector(Real* to, const Real* from, Index count) {
-#pragma GCC unroll 8
-  for (Index some = lanes<Real> / 2; some >= 1; some /= 2) {
-    if (count & some) {
-      __builtin_memcpy(to, from, some * sizeof(Real));
-      to += some;
-      from += some;
-    }
+template <Index SOME, class Real> inline void copy_halves(Real* to, const Real* from, Index count) {
+  if constexpr (SOME > 0) {
+    if (count & SOME) __builtin_memcpy(to, from, SOME * sizeof(Real));
+    const Index done = count & SOME;
+    copy_halves<SOME / 2>(to + done, from + done, count);
   }
+}
+
+template <class Real> inline void copy_less_than_a_vector(Real* to, const Real* from, Index count) {
+  copy_halves<lanes<Real> / 2>(to, from, count);
 }
 
 // The first `count` numbers of a vector: for rows that are not padded.
