@@ -221,7 +221,6 @@ NOT_FOR_IMPORT = {
 NOT_FOR_TRAINING = {
     "argparse",
     "csv",
-    "inspect",
     "json",
     "multiprocessing",
     "pathlib",
