@@ -78,10 +78,10 @@ RUNTIME = {"numpy"}
 INSIDE: dict[str, list[set[str]]] = {
     "textbook": [
         {"activations", "products", "dropout", "embedding", "penalty"},
-        {"elman", "gru", "lstm", "readout"},
+        {"elman", "elman_and_readout", "gru", "lstm", "readout"},
         {"losses"},
     ],
-    "engines": [{"base", "processors"}, {"rows", "turned"}, {"numpy_engine", "native_engine"}, {"select"}],
+    "engines": [{"base", "processors"}, {"rows", "turned"}, {"joined"}, {"numpy_engine", "native_engine"}, {"select"}],
     "prediction": [{"forms"}, {"labels", "steps"}, {"predictor"}, {"files"}],
     "estimators": [
         {"solvers", "convergence", "preprocessing"},

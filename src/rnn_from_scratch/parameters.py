@@ -58,14 +58,27 @@ class Parameters:
 
     def __init__(self, specification: NetworkSpecification, dtype: np.dtype[np.floating]) -> None:
         self.tensors = self._laid_out(specification.tensors())
-        self.slices: Mapping[str, slice] = MappingProxyType(_slices(self.tensors))
-        self.vector: FloatArray = _aligned_zeros(sum(math.prod(tensor.shape) for tensor in self.tensors), dtype)
+        self.slices: Mapping[str, slice] = MappingProxyType(self._places())
+        self.vector: FloatArray = _aligned_zeros(self._size(), dtype)
         self.views: Mapping[str, FloatArray] = MappingProxyType(self._read_only_views())
         self.version = 0
 
     def _laid_out(self, tensors: tuple[TensorShape, ...]) -> tuple[TensorShape, ...]:
         """The tensors in the order in which they lie in the vector: that of the specification."""
         return tensors
+
+    def _size(self) -> int:
+        """Numbers in the vector."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors)
+
+    def _places(self) -> dict[str, slice]:
+        """Where each tensor lies."""
+        slices: dict[str, slice] = {}
+        end = 0
+        for tensor in self.tensors:
+            start, end = end, end + math.prod(tensor.shape)
+            slices[tensor.name] = slice(start, end)
+        return slices
 
     def __getstate__(self) -> dict[str, object]:
         return {"tensors": self.tensors, "vector": self.vector, "version": self.version}
@@ -74,7 +87,7 @@ class Parameters:
         self.tensors, self.version, values = state["tensors"], state["version"], state["vector"]
         self.vector = _aligned_zeros(len(values), values.dtype)  # joblib hands out memory maps that nobody may write to
         self.vector[:] = values
-        self.slices = MappingProxyType(_slices(self.tensors))
+        self.slices = MappingProxyType(self._places())
         self.views = MappingProxyType(self._read_only_views())
 
     def _read_only_views(self) -> dict[str, FloatArray]:
@@ -114,12 +127,3 @@ def _aligned_zeros(size: int, dtype: np.dtype[np.floating]) -> FloatArray:
     room = np.zeros(size * dtype.itemsize + CACHE_LINE, np.uint8)
     skip = -room.ctypes.data % CACHE_LINE
     return room[skip : skip + size * dtype.itemsize].view(dtype)
-
-
-def _slices(tensors: tuple[TensorShape, ...]) -> dict[str, slice]:
-    slices: dict[str, slice] = {}
-    end = 0
-    for tensor in tensors:
-        start, end = end, end + math.prod(tensor.shape)
-        slices[tensor.name] = slice(start, end)
-    return slices

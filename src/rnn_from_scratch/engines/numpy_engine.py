@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -21,8 +19,9 @@ from rnn_from_scratch.engines.base import (
     Updates,
     first_state,
 )
+from rnn_from_scratch.engines.joined import JoinedPlan
 from rnn_from_scratch.engines.rows import Rows, few_whole, rows_of
-from rnn_from_scratch.engines.turned import TurnedParameters
+from rnn_from_scratch.engines.turned import TrainingParameters, TurnedParameters
 from rnn_from_scratch.optimizers import OptimizerState
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.sequences import Batch
@@ -30,7 +29,7 @@ from rnn_from_scratch.specification import Direction, NetworkSpecification
 from rnn_from_scratch.textbook import dropout as masks
 from rnn_from_scratch.textbook import elman, embedding, gru, lstm, readout
 from rnn_from_scratch.textbook.dropout import Dropout
-from rnn_from_scratch.textbook.products import FRESH, Room, Workspace
+from rnn_from_scratch.textbook.products import FRESH, BriefWorkspaces, Room, Workspace
 
 __all__ = ["NumpyEngine", "NumpyPlan"]
 
@@ -49,7 +48,7 @@ class Stage(NamedTuple):
     states: tuple[str, ...]  # their full names
     options: dict[str, Any]  # of the cell's step
     room: Room
-    brief: OfThread  # for short runs without a tape, of which nothing outlives the call
+    brief: BriefWorkspaces  # for short runs without a tape, of which nothing outlives the call
 
 
 SHORT_RUN = 1 << 15
@@ -60,35 +59,6 @@ MOST_STATES, LEAST_ROWS = 1 << 20, 64
 
 EVERY_STEP = np.zeros((1, 1), np.int64)
 """The step in the address of masks that are the same at every step."""
-
-
-class BriefWorkspace(Workspace):
-    """A workspace that knows the weights of the last run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._version = -1
-        self._weights: dict[str, FloatArray] = {}
-
-    def at(self, version: int) -> BriefWorkspace:
-        """The same for parameters of this version."""
-        if version != self._version:
-            self._version = version
-            self._weights.clear()
-        return self
-
-    def weights(self, name: str, make: Callable[[], FloatArray]) -> FloatArray:
-        found = self._weights.get(name)
-        if found is None:
-            found = self._weights[name] = Room.weights(self, name, make)
-        return found
-
-
-class OfThread(threading.local):
-    """What each thread has for itself: several may predict with one network at once."""
-
-    def __init__(self) -> None:
-        self.workspace = BriefWorkspace()
 
 
 class NumpyPlan(Plan):
@@ -108,7 +78,7 @@ class NumpyPlan(Plan):
                 d.state_names,
                 d.layer.options,
                 self.room(d),
-                OfThread(),
+                BriefWorkspaces(),
             )
             for d in specification.directions
         ]
@@ -144,6 +114,12 @@ class NumpyPlan(Plan):
         """The plan that training runs on, and nobody else."""
         turned = TurnedParameters(self.specification, self.parameters.dtype)
         return NumpyTrainingPlan(self.specification, turned if turned.turned else self.parameters)
+
+    @cached_property
+    def joined(self) -> JoinedPlan | None:
+        """What training runs on where it can: a shorter way through the same network."""
+        fits = JoinedPlan.fits(self.specification)
+        return JoinedPlan(self.specification, self.parameters.dtype) if fits else None
 
 
 class NumpyTrainingPlan(NumpyPlan):
@@ -207,8 +183,16 @@ class NumpyEngine(Engine[NumpyPlan]):
         return NumpyPlan(specification, parameters)
 
     def forward(
-        self, plan: NumpyPlan, batch: Batch, state: State, *, keep_tape: bool, dropout: Dropout | None = None
+        self,
+        plan: NumpyPlan | JoinedPlan,
+        batch: Batch,
+        state: State,
+        *,
+        keep_tape: bool,
+        dropout: Dropout | None = None,
     ) -> Forward:
+        if isinstance(plan, JoinedPlan):
+            return plan.forward(batch, state)
         specification = plan.specification
         if len(batch) > LEAST_ROWS and len(batch) * batch.steps * specification.state_size > MOST_STATES:
             groups = _groups(len(batch), batch.steps * specification.state_size)
@@ -238,7 +222,7 @@ class NumpyEngine(Engine[NumpyPlan]):
                     rows.active,
                     None if dropout is None else _state_mask(direction, dropout, x.dtype),
                     **options,
-                    room=brief.workspace.at(version) if short else room,
+                    room=brief.of_thread.at(version) if short else room,
                 )
                 outputs.append(rows.reverse(h) if direction.reverse else h)
                 last.append(final[0])
@@ -256,8 +240,10 @@ class NumpyEngine(Engine[NumpyPlan]):
         return Forward(y, a, final_state, tape)
 
     def backward(
-        self, plan: NumpyPlan, tape: NetworkTape | GroupsTape, d_preactivations: FloatArray, d_final_state: State
+        self, plan: NumpyPlan | JoinedPlan, tape: Any, d_preactivations: FloatArray, d_final_state: State
     ) -> Backward:
+        if isinstance(plan, JoinedPlan):
+            return plan.backward(tape, d_preactivations)
         if isinstance(tape, GroupsTape):
             return self._backward_in_groups(plan, tape, d_preactivations, d_final_state)
         specification, rows = plan.specification, tape.rows
@@ -343,8 +329,10 @@ class NumpyEngine(Engine[NumpyPlan]):
     def train_updates(
         self, plan: NumpyPlan, updates: Updates, rule: UpdateRule, optimizer_state: OptimizerState
     ) -> UpdateReport:
-        training = plan.training
-        if not isinstance(training.parameters, TurnedParameters):
+        training: Any = plan.training
+        if plan.joined is not None and JoinedPlan.can_make(updates, rule, plan.specification.state_size):
+            training = plan.joined
+        if not isinstance(training.parameters, TrainingParameters):
             return super().train_updates(training, updates, rule, optimizer_state)
         with training.parameters.in_place_of(plan.parameters, optimizer_state) as own_state:
             return super().train_updates(training, updates, rule, own_state)

@@ -13,11 +13,32 @@ from rnn_from_scratch.optimizers import OptimizerState
 from rnn_from_scratch.parameters import Parameters
 from rnn_from_scratch.specification import NetworkSpecification
 
-__all__ = ["TurnedParameters"]
+__all__ = ["TrainingParameters", "TurnedParameters"]
 
 
-class TurnedParameters(Parameters):
-    """The parameters of a network once more, in another layout: those of Elman layers turned round, W_h before W_x.
+class TrainingParameters(Parameters):
+    """The parameters of a network once more, in a layout of their own, for as long as they are trained."""
+
+    @contextmanager
+    def in_place_of(self, original: Parameters, state: OptimizerState) -> Iterator[OptimizerState]:
+        """Train here for a while: takes over the numbers of the original, and hands them back whatever happens.
+
+        What an optimiser remembers of every parameter is laid out anew, too: it is what the ``with`` block gets.
+        """
+        own_state = {name: _moved(values, original, self) for name, values in state.items()}
+        self.vector[:] = _moved(original.vector, original, self)
+        self.version += 1
+        try:
+            yield own_state
+        finally:
+            original.vector[:] = _moved(self.vector, self, original)
+            original.version += 1
+            for name, values in own_state.items():
+                state[name][:] = _moved(values, self, original)
+
+
+class TurnedParameters(TrainingParameters):
+    """Those of Elman layers turned round, W_h before W_x.
 
     So W_hᵀ, W_xᵀ and b_h lie one below the other and are the matrix W_T (H + D + 1, H) that every step multiplies
     [h_{t-1}, x_t, 1] with, and its gradient is one product too. Each tensor is still one stretch of the vector: whatever works
@@ -70,29 +91,12 @@ class TurnedParameters(Parameters):
         first, last = self.slices[f"{place}.W_h"].start, self.slices[f"{place}.b_h"].stop
         return vector[first:last].reshape(-1, self.turned[place])
 
-    @contextmanager
-    def in_place_of(self, original: Parameters, state: OptimizerState) -> Iterator[OptimizerState]:
-        """Train here for a while: takes over the numbers of the original, and hands them back whatever happens.
-
-        What an optimiser remembers of every parameter is laid out anew, too: it is what the ``with`` block gets.
-        """
-        own_state = {name: _moved(values, original, self) for name, values in state.items()}
-        self.vector[:] = _moved(original.vector, original, self)
-        self.version += 1
-        try:
-            yield own_state
-        finally:
-            original.vector[:] = _moved(self.vector, self, original)
-            original.version += 1
-            for name, values in own_state.items():
-                state[name][:] = _moved(values, self, original)
-
 
 def _moved(vector: FloatArray, old: Parameters, new: Parameters) -> FloatArray:
     """Numbers that belong to the parameters, from one layout to another; a count of updates stays as it is."""
     if vector.size != old.vector.size:
         return vector
-    moved, named = np.empty_like(vector), old.named(vector)
+    moved, named = np.zeros(new.vector.size, vector.dtype), old.named(vector)  # a layout may have zeros of its own
     for name, values in new.named(moved).items():
         values[...] = named[name]
     return moved

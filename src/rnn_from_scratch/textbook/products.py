@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from rnn_from_scratch.alphabet import FloatArray, Tensors
 
 __all__ = [
     "FRESH",
+    "BriefWorkspaces",
     "Room",
     "Workspace",
     "back_through_time",
@@ -65,6 +67,10 @@ class Room:
         """An array with anything in it."""
         return np.empty(shape, dtype)
 
+    def zeros(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FloatArray:
+        """An array of zeros, of which those that nobody overwrites stay."""
+        return np.zeros(shape, dtype)
+
     def rows(self, shape: tuple[int, ...], H: int, dtype: np.dtype[Any]) -> Rows:
         """Rows [h, x, 1], whose ones are there and overwritten by nobody."""
         rows = self.empty("rows", shape, dtype)
@@ -97,6 +103,7 @@ class Workspace(Room):
         self.given = given
         self._last: dict[str, FloatArray] = dict(given)
         self._whole: dict[str, FloatArray] = {}
+        self._zeros: dict[str, FloatArray] = {}
         self._steps: dict[str, list[tuple[Any, ...]]] = {}
         self._rows: tuple[tuple[int, ...], Rows] | None = None
 
@@ -112,6 +119,14 @@ class Workspace(Room):
         self._steps.clear()  # they look at the array that goes; first of all, for Ctrl-C may come between two lines
         found = self._last[name] = whole[:size].reshape(shape)
         return found
+
+    def zeros(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FloatArray:
+        """The array of this name as it was left; a new one for another shape."""
+        last = self._zeros.get(name)
+        if last is None or last.shape != shape:
+            self._steps.clear()
+            last = self._zeros[name] = np.zeros(shape, dtype)
+        return last
 
     def rows(self, shape: tuple[int, ...], H: int, dtype: np.dtype[Any]) -> Rows:
         """The same rows again, with the same ones."""
@@ -133,6 +148,35 @@ class Workspace(Room):
         if found is None:
             found = self._steps[name] = super().steps(name, active, *arrays)
         return found
+
+
+class BriefWorkspace(Workspace):
+    """A workspace that knows the weights of the last run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._version = -1
+        self._weights: dict[str, FloatArray] = {}
+
+    def at(self, version: int) -> BriefWorkspace:
+        """The same for parameters of this version."""
+        if version != self._version:
+            self._version = version
+            self._weights.clear()
+        return self
+
+    def weights(self, name: str, make: Callable[[], FloatArray]) -> FloatArray:
+        found = self._weights.get(name)
+        if found is None:
+            found = self._weights[name] = Room.weights(self, name, make)
+        return found
+
+
+class BriefWorkspaces(threading.local):
+    """One for each thread: several may predict with one network at once."""
+
+    def __init__(self) -> None:
+        self.of_thread = BriefWorkspace()
 
 
 FRESH = Room()
