@@ -110,8 +110,8 @@ def whole_sequences(sizes: Iterable[int], lengths: Iterable[int]) -> Iterable[Ro
                 yield Row("C, one sequence", title, partial(inference, "sequence", cell, H, T=T))
 
 
-def batches(sizes: Iterable[int], *, all_threads: bool = False) -> Iterable[Row]:
-    for cell in CELLS:
+def batches(sizes: Iterable[int], cells: Iterable[str] = CELLS, *, all_threads: bool = False) -> Iterable[Row]:
+    for cell in cells:
         for H in sizes:
             make = partial(inference, "sequence", cell, H, N=256, T=50)
             yield Row("C, a batch", f"256 sequences {_name(cell)}, T=50, H={H}", make, all_threads)
@@ -147,11 +147,11 @@ DEFAULT = Tier(
         *workload_a((10, 32, 64, 128)),
         *workload_b((64,)),
         *streaming((16, 64, 256)),
-        *whole_sequences((16, 64), (100,)),
-        *batches((16, 64)),
-        *islice(lengths(), 2),
+        *whole_sequences((64,), (100,)),
+        *batches((64,)),
+        *islice(lengths(), 1),
         *workload_b((64,), ("lstm",), all_threads=True),
-        *batches((64,), all_threads=True),
+        *batches((64,), ("lstm",), all_threads=True),
     ),
     pace=Pace(5, 0.05),
     program_rounds=2,
