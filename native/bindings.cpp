@@ -6,6 +6,7 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -25,19 +26,19 @@ template <class T> using Out = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
 
 [[noreturn]] void refuse(const std::string& message) { throw nb::value_error(message.c_str()); }
 
+// Sizes as errors show them; nobody makes a string while everything is right.
+template <class Length> std::string shown(const Length* lengths, std::size_t count) {
+  std::string all;
+  for (std::size_t i = 0; i < count; ++i) all += (i ? ", " : "") + std::to_string(lengths[i]);
+  return "(" + all + ")";
+}
+
 // A pointer to an array whose shape and alignment have been checked.
 template <class Array> auto* checked(const Array& array, const char* name, std::initializer_list<Index> shape) {
-  bool right = array.ndim() == shape.size();
-  std::size_t axis = 0;
-  std::string expected;
-  for (Index length : shape) {
-    right = right && Index(array.shape(axis)) == length;
-    expected += (axis++ ? ", " : "") + std::to_string(length);
-  }
-  if (!right) {
-    std::string came;
-    for (std::size_t i = 0; i < array.ndim(); ++i) came += (i ? ", " : "") + std::to_string(array.shape(i));
-    refuse(std::string(name) + " must be (" + expected + "). Got (" + came + ").");
+  const auto same = [](Index expected, auto came) { return expected == Index(came); };
+  const auto* came = array.shape_ptr();
+  if (!std::equal(shape.begin(), shape.end(), came, came + array.ndim(), same)) {
+    refuse(std::string(name) + " must be " + shown(shape.begin(), shape.size()) + ". Got " + shown(came, array.ndim()) + ".");
   }
   using Scalar = typename Array::Scalar;
   if (reinterpret_cast<std::uintptr_t>(array.data()) % alignof(Scalar)) {
