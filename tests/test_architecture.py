@@ -228,7 +228,7 @@ NOT_FOR_TRAINING = {
     "tempfile",
     "unittest",
 }
-NOT_FOR_TRAINING |= {"concurrent", "urllib", "zipfile", "numpy.ma", "numpy.lib.format", "numpy.testing"}
+NOT_FOR_TRAINING |= {"concurrent", "urllib", "zipfile", "numpy.ma", "numpy.lib.format", "numpy.testing", "numpy.typing"}
 ROOMS_FOR_TRAINING = {
     "_version",
     "alphabet",

@@ -27,17 +27,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 __all__ = ["BoolArray", "FloatArray", "IndexArray", "State", "Tensors"]
 
-FloatArray = npt.NDArray[np.floating[Any]]
+# As `numpy.typing.NDArray` has them, which nobody needs in order to train: it is not imported.
+FloatArray = np.ndarray[tuple[Any, ...], np.dtype[np.floating[Any]]]
 """An array of the model's dtype, float32 or float64."""
 
-BoolArray = npt.NDArray[np.bool_]
+BoolArray = np.ndarray[tuple[Any, ...], np.dtype[np.bool_]]
 """Whether something holds, element by element."""
 
-IndexArray = npt.NDArray[np.int64]
+IndexArray = np.ndarray[tuple[Any, ...], np.dtype[np.int64]]
 """Positions and lengths."""
 
 Tensors = Mapping[str, FloatArray]

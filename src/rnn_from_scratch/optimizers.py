@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import FloatArray
 from rnn_from_scratch.frozen import Frozen
@@ -22,7 +21,7 @@ from rnn_from_scratch.validation import boolean, choice, fraction, non_negative,
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "OptimizerState", "RMSprop", "as_optimizer"]
 
-OptimizerState = Mapping[str, npt.NDArray[Any]]
+OptimizerState = Mapping[str, np.ndarray[tuple[Any, ...], np.dtype[Any]]]
 """What an optimiser remembers between updates, changed in place: empty for plain SGD."""
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import FloatArray, IndexArray
 from rnn_from_scratch.validation import all_finite, numeric_array, require_finite, shown
 
 BatchType = TypeVar("BatchType", bound="Batch")
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "MOST_ROWS",

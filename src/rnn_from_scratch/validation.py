@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import FloatArray
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "all_finite",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import IndexArray
 from rnn_from_scratch.sequences import Batch, Targets
 from rnn_from_scratch.validation import integer, numeric_array, shown
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["Windows", "window_inputs", "window_targets"]
 

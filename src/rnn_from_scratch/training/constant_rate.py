@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from rnn_from_scratch.frozen import Frozen
 
 __all__ = ["ConstantRate", "Rates", "ScheduleState"]
 
-Rates = npt.NDArray[np.float64]
+Rates = np.ndarray[tuple[Any, ...], np.dtype[np.float64]]
 ScheduleState = dict[str, Any]
 """Numbers that JSON can say; empty for schedules that do not look at the losses."""
 

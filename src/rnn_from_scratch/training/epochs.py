@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import IndexArray
 from rnn_from_scratch.engines.base import Carried, Updates
 from rnn_from_scratch.sequences import Batch, Targets
 from rnn_from_scratch.specification import NetworkSpecification
 from rnn_from_scratch.training.constant_rate import ConstantRate, ScheduleState
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["Drawn", "Epochs", "Parts", "cut"]
 
