@@ -88,10 +88,9 @@ inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index c
     for (int r = 0; r < ROWS; ++r) {
 #pragma GCC unroll 8
       for (int v = 0; v < VECTORS; ++v) {
-        Vector<Real> total = sum[0][r][v];
-#pragma GCC unroll 8
-        for (int s = 1; s < SPLIT; ++s) total += sum[s][r][v];
-        take(r, v * lanes<Real>, total);
+        if constexpr (SPLIT == 4) sum[0][r][v] += sum[2][r][v], sum[1][r][v] += sum[3][r][v];
+        if constexpr (SPLIT > 1) sum[0][r][v] += sum[1][r][v];
+        take(r, v * lanes<Real>, sum[0][r][v]);
       }
     }
   };

@@ -46,34 +46,39 @@ constexpr OverFactorials one_over_factorial;
 // 2ⁿ, exactly.
 template <class Real> constexpr Real power_of_two(int n) { return n == 0 ? Real(1) : 2 * power_of_two<Real>(n - 1); }
 
-// FACTOR · x = k ln 2 + r with |r| ≤ ½ ln 2; gives 2ᵏ⁺ᴸᴵᶠᵀ, and eʳ − 1 as a polynomial (Taylor's, whose rest is below half an
-// ulp). The factor is part of the first constant, so that k does not wait for a product.
-template <class Real> struct Exponential {
-  Vector<Real> scale, fraction;
-};
-
-template <int FACTOR, int LIFT, class Real> inline Exponential<Real> exponential(Vector<Real> x) {
+// FACTOR · x = k ln 2 + r with |r| ≤ ½ ln 2; keeps 2ᵏ⁺ᴸᴵᶠᵀ, and eʳ = 1 + r + r² rest with a polynomial (Taylor's, whose own rest
+// is below half an ulp). The factor is part of the first constant, so that k does not wait for a product. ROUGHLY takes ln 2 as
+// it is rounded, which costs digits where k is large.
+template <int FACTOR, int LIFT, bool ROUGHLY, class Real> struct Exponential {
   using C = ExpConstants<Real>;
-  const Vector<Real> shifted = x * (FACTOR * C::log2_e) + C::rounder;
-  const Vector<Real> k = shifted - C::rounder;
-  const Vector<Real> r = (FACTOR * x - k * C::ln2_high) - k * C::ln2_low;
-  // Pairs of terms first, then Horner's scheme in r²: half as long a chain of operations that wait for each other.
-  const Vector<Real> r_squared = r * r;
-  Vector<Real> p = Real(one_over_factorial.of[C::terms - 1]) + Real(one_over_factorial.of[C::terms]) * r;
-#pragma GCC unroll 8
-  for (int n = C::terms - 3; n >= 2; n -= 2) {
-    p = p * r_squared + (Real(one_over_factorial.of[n]) + Real(one_over_factorial.of[n + 1]) * r);
+  Vector<Real> scale, r, scaled_square, rest;
+
+  explicit Exponential(Vector<Real> x) {
+    const Vector<Real> shifted = x * (FACTOR * C::log2_e) + C::rounder;
+    const Vector<Real> k = shifted - C::rounder;
+    r = FACTOR * x - k * (ROUGHLY ? C::ln2_high + C::ln2_low : C::ln2_high);
+    if constexpr (!ROUGHLY) r -= k * C::ln2_low;
+    const Bits<Real> exponent = (reinterpret_cast<Bits<Real>>(shifted) + (C::bias + LIFT)) << C::mantissa_bits;
+    scale = reinterpret_cast<Vector<Real>>(exponent);
+    // Pairs of terms first, then fours, then Horner's scheme in r⁴: a chain of few operations that wait for each other.
+    const Vector<Real> r_squared = r * r, r_fourth = r_squared * r_squared;
+    scaled_square = scale * r_squared;
+    const auto pair = [&](int n) { return Real(one_over_factorial.of[n]) + Real(one_over_factorial.of[n + 1]) * r; };
+    const auto four = [&](int n) { return n + 2 < C::terms ? pair(n) + pair(n + 2) * r_squared : pair(n); };
+    constexpr int last = 2 + (C::terms - 2) / 4 * 4;
+    rest = four(last);
+#pragma GCC unroll 4
+    for (int n = last - 4; n >= 2; n -= 4) rest = rest * r_fourth + four(n);
   }
-  const Bits<Real> exponent = (reinterpret_cast<Bits<Real>>(shifted) + (C::bias + LIFT)) << C::mantissa_bits;
-  return {reinterpret_cast<Vector<Real>>(exponent), p * r_squared + r};
-}
+  // The lifted exponential and `one`, the digits of both kept where they nearly take each other away.
+  Vector<Real> plus(Real one) const { return scaled_square * rest + (scale * r + (scale + one)); }
+};
 
 // eˣ · 2ᴸᴵᶠᵀ for x ≤ 0, a normal number however small eˣ is.
 template <class Real> inline Vector<Real> lifted_exp_of_negative(Vector<Real> x) {
   using C = ExpConstants<Real>;
   const Vector<Real> lowest = broadcast<Real>(C::lowest);
-  const Exponential<Real> e = exponential<1, C::lift, Real>(x < lowest ? lowest : x);
-  return e.scale * e.fraction + e.scale;
+  return Exponential<1, C::lift, false, Real>(x < lowest ? lowest : x).plus(0);
 }
 
 // eˣ for x ≤ 0. It comes down in one product, which rounds to a subnormal number where it has to.
@@ -81,13 +86,12 @@ template <class Real> inline Vector<Real> exp_of_negative(Vector<Real> x) {
   return lifted_exp_of_negative<Real>(x) * (1 / power_of_two<Real>(ExpConstants<Real>::lift));
 }
 
-// tanh x = m / (m + 2) with m = e²ˣ − 1, which keeps the digits of small x; the sign is put back at the end.
+// tanh x = (e²ˣ − 1) / (e²ˣ + 1), with a difference that keeps the digits of small x; the sign is put back at the end. Where e²ˣ
+// is large, tanh x is nearly 1 whatever its last digits are; where it is too large to be a number, it is 1.
 template <class Real> inline Vector<Real> tanh_of(Vector<Real> x) {
-  const Vector<Real> one_from = broadcast<Real>(ExpConstants<Real>::tanh_is_one);
-  const Vector<Real> size = absolute<Real>(x);
-  const Exponential<Real> e = exponential<2, 0, Real>(size > one_from ? one_from : size);
-  const Vector<Real> m = e.scale * e.fraction + (e.scale - 1);
-  return with_sign_of<Real>(m / (m + 2), x);
+  const Vector<Real> size = absolute<Real>(x), one = broadcast<Real>(1);
+  const Exponential<2, 0, true, Real> e(size);
+  return with_sign_of<Real>(size > ExpConstants<Real>::tanh_is_one ? one : e.plus(-1) / e.plus(1), x);
 }
 
 // σ(x) = 1 / (1 + e⁻ˣ), with e⁻ˡˣˡ so that nothing overflows and the lower tail keeps its digits; both sides of the fraction
