@@ -313,7 +313,7 @@ template <class Real>
 void layer_input_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when, bool reverse,
                           const Real* d_a, Real* d_x, Index width) {
   for (Index t = 0; t < when.steps; ++t) {
-    const Operands<Real> by_step{d_a + when.block[t] * size.A(), size.A(), 1, weights.input, size.D_pad,
+    const Operands<Real> by_step{d_a + when.block[t] * size.A(), size.A(), 1, weights.input, size.W_x_row(),
                                  size.summed(size.x_end)};
     const auto write = [&](const auto& into) {
       product<Real>(when.pulse, when.active[t], size.D_pad, by_step, no_operands<Real>, into);

@@ -7,8 +7,9 @@ namespace {
 
 using rnn::Readout;
 
-// The readout's two layouts: forward (W + 1, O_pad), its last row the bias, and W_y (O, W_pad) for the way back. W counts what
-// the readout sees of a sequence: the states of all directions of the top level, each padded.
+// The readout's two layouts: forward (W + 1, O_pad), its last row the bias, and W_y (O, W_pad) for the way back, and forward
+// too where the outputs are few: of the first layout there is the bias alone. W counts what the readout sees of a sequence: the
+// states of all directions of the top level, each padded.
 template <class Real> struct ReadoutSizes {
   Blocks seen;
   Index W, W_pad, O, O_pad;
@@ -17,7 +18,9 @@ template <class Real> struct ReadoutSizes {
       : seen(blocks_below<Real>(shape, shape.layer_count)), W(seen.columns()), W_pad(seen.count * seen.distance),
         O(shape.outputs), O_pad(padded<Real>(O)) {}
 
-  Index forward_weights() const { return (W + 1) * O_pad; }
+  bool few_outputs() const { return 2 * O <= lanes<Real>; }
+  Index bias() const { return few_outputs() ? 0 : W * O_pad; }  // where it begins
+  Index forward_weights() const { return bias() + O_pad; }
   Index packed() const { return forward_weights() + O * W_pad; }
   Index weights() const { return O * seen.numbers() + O; }  // of the flat parameters
 };
@@ -89,10 +92,10 @@ template <class Real> void pack(const NetworkShape& shape, const Real* parameter
   for (Index b = 0; b < size.seen.count; ++b) {
     const Index first = b * size.seen.distance;
     const Real* block = W_y + b * size.seen.size;
-    transpose(block, numbers, size.O, size.seen.size, forward + first * size.O_pad, size.O_pad);
+    if (!size.few_outputs()) transpose(block, numbers, size.O, size.seen.size, forward + first * size.O_pad, size.O_pad);
     copy_rows(block, numbers, size.O, size.seen.size, backward + first, size.W_pad);
   }
-  copy_row(forward + size.W * size.O_pad, b_y, size.O);
+  copy_row(forward + size.bias(), b_y, size.O);
 }
 
 // What forward leaves for backward: the tape of each direction; then the rows the readout saw, unless those are the top

@@ -33,7 +33,7 @@ template <class Real> Blocks blocks_below(const NetworkShape& shape, Index layer
 template <class Real> struct LayerSizes {
   Index H, H_pad, D, D_pad, row;
   Index gates, states, columns, x_end, h_first;
-  bool hidden_bias, has_memory, keeps, resets_before, masks_state;
+  bool hidden_bias, has_memory, keeps, resets_before, masks_state, input_as_it_is;
   Blocks below;
 
   LayerSizes(const NetworkShape& shape, Index layer)
@@ -48,6 +48,11 @@ template <class Real> struct LayerSizes {
       columns = Cell::COLUMNS, x_end = Cell::X_END, h_first = Cell::H_FIRST;
       has_memory = Cell::has_memory, keeps = Cell::keeps, resets_before = Cell::resets_before;
     });
+    const bool in_order = columns == 1 || (h_first == 0 && H == H_pad);
+    // What comes out of the padding of rows that have none is not looked at by those who gave the inputs. There are rows of
+    // W_h behind the last one of W_x.
+    const bool needs_no_padding = D == D_pad || (shape.layers[layer].level == 0 && H * (H + 1) >= lanes<Real>);
+    input_as_it_is = in_order && needs_no_padding && below.count == 1;
   }
 
   Index A() const { return spread<Real>(columns * H_pad); }  // of a row of pre-activations; column p of unit i is p · H_pad + i
@@ -59,7 +64,9 @@ template <class Real> struct LayerSizes {
   // Rows of W_h that need no padding are not copied: the columns that see the state are in the order of its gates.
   bool recurrent_as_it_is() const { return H == W_h_row(); }
   Index recurrent_weights() const { return recurrent_as_it_is() ? 0 : summed(columns - h_first) * W_h_row(); }
-  Index input_weights() const { return summed(x_end) * D_pad; }
+  // Nor are those of W_x.
+  Index W_x_row() const { return input_as_it_is ? D : D_pad; }
+  Index input_weights() const { return input_as_it_is ? 0 : summed(x_end) * D_pad; }
   Index reset_weights() const { return resets_before ? H * H_pad : 0; }  // W_hn by itself, once for each way
   Index packed() const { return forward_weights() + recurrent_weights() + input_weights() + 2 * reset_weights(); }
   Index W_x() const { return gates * H * below.numbers(); }
@@ -74,6 +81,7 @@ template <class Real> struct LayerWeights {
       : forward(packed), recurrent(forward + size.forward_weights()), input(recurrent + size.recurrent_weights()),
         reset_forward(input + size.input_weights()), reset_recurrent(reset_forward + size.reset_weights()) {
     if (size.recurrent_as_it_is()) recurrent = parameters + size.W_x();
+    if (size.input_as_it_is) input = parameters;
   }
 };
 
@@ -131,6 +139,7 @@ template <class Cell, class Real> void pack_layer(const LayerSizes<Real>& size, 
       const Real* block = W_x + gate * numbers + b * size.below.size;
       const Index first = b * size.below.distance;
       transpose(block, numbers, H, size.below.size, forward + (H + first) * A + p * H_pad, A);
+      if (size.input_as_it_is) continue;
       copy_rows(block, numbers, H, size.below.size, input + p * H_pad * size.D_pad + first, size.D_pad);
     }
   }

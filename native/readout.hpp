@@ -62,6 +62,27 @@ template <class Real> struct Seen {
   }
 };
 
+// Few outputs: a sum over the units for each, instead of a product whose columns would mostly be padding.
+template <class Real>
+void few_outputs(Pulse& pulse, Index rows, const ReadoutSizes<Real>& size, const Seen<Real>& seen, const Real* packed,
+                 Real* preactivations) {
+  const Real *bias = packed + size.bias(), *W_y = packed + size.forward_weights();
+  const Index last = padded<Real>(size.W) - lanes<Real>;
+  Real is_unit[lanes<Real>];  // of the last vector
+  for (Index i = 0; i < lanes<Real>; ++i) is_unit[i] = Real(last + i < size.W);
+  Purse purse{pulse};
+  for (Index m = 0; m < rows; ++m) {
+    const Real* h = seen.rows + m * seen.width;
+    for (Index o = 0; o < size.O; ++o) {
+      const Real* w = W_y + o * size.W_pad;
+      Vector<Real> sum = (load(is_unit) > 0 ? load(h + last) : Vector<Real>{}) * load(w + last);
+      for (Index i = 0; i < last; i += lanes<Real>) sum += load(h + i) * load(w + i);
+      preactivations[m * size.O_pad + o] = sum_of_lanes<Real>(sum) + bias[o];
+    }
+    purse.spend(size.W);
+  }
+}
+
 template <class Real>
 void readout_forward(const TapeParts<Real>& parts, const Real* packed, const rnn::Dropout* dropout) {
   const NetworkShape& shape = parts.shape;
@@ -73,11 +94,12 @@ void readout_forward(const TapeParts<Real>& parts, const Real* packed, const rnn
                 parts.seen() + b * size.seen.distance, size.W_pad);
   }
   const Seen<Real> seen(parts, dropout);
-  const Real *bias = packed + size.W * size.O_pad, *W = packed;
+  const Index rows = when.readout_rows(shape.readout);
+  if (size.few_outputs()) return few_outputs(when.pulse, rows, size, seen, packed, parts.preactivations());
+  const Real *bias = packed + size.bias(), *W = packed;
   static constexpr Real one = 1;
   const Operands<Real> by_state{seen.rows, seen.width, 1, W, size.O_pad, size.W}, by_bias{&one, 0, 0, bias, 0, 1};
-  product<Real>(when.pulse, when.readout_rows(shape.readout), size.O_pad, by_bias, by_state,
-                IntoPadded<Real>{parts.preactivations(), size.O_pad});
+  product<Real>(when.pulse, rows, size.O_pad, by_bias, by_state, IntoPadded<Real>{parts.preactivations(), size.O_pad});
 }
 
 // d_W_y and d_b_y, and the gradient by what the readout saw (M, W_pad).

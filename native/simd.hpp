@@ -114,6 +114,16 @@ template <class Real> inline void interleave(Vector<Real> a, Vector<Real> b, Vec
   }
 }
 
+template <class Real> inline Real sum_of_lanes(Vector<Real> values) {
+#pragma GCC unroll 4
+  for (Index width = 1; width < lanes<Real>; width *= 2) {
+    Vector<Real> low, high;
+    interleave<Real>(values, values, low, high);
+    values = low + high;
+  }
+  return values[0];
+}
+
 // Turns a square of vectors: rows become columns. Interleaving each vector with the one half the square away, as often as
 // the square can be halved, is a transposition.
 template <class Real> inline void transpose_square(Vector<Real> (&rows)[lanes<Real>]) {
