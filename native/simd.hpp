@@ -4,6 +4,8 @@
 // compiler fuses a * b + c into one instruction where there is one. Included only by files compiled per instruction set.
 #pragma once
 
+#include <utility>
+
 #include "network.hpp"
 
 namespace {
@@ -114,14 +116,16 @@ template <class Real> inline void interleave(Vector<Real> a, Vector<Real> b, Vec
   }
 }
 
+// Every lane gets the sum of all: with the lane HALF away first, with those half as far away next, and so on.
+template <Index HALF, class Real, std::size_t... LANE>
+inline Vector<Real> sum_of_lanes(Vector<Real> values, std::index_sequence<LANE...> every) {
+  if constexpr (HALF == 0) return values;
+  values += __builtin_shufflevector(values, values, (LANE ^ std::size_t(HALF))...);
+  return sum_of_lanes<HALF / 2, Real>(values, every);
+}
+
 template <class Real> inline Real sum_of_lanes(Vector<Real> values) {
-#pragma GCC unroll 4
-  for (Index width = 1; width < lanes<Real>; width *= 2) {
-    Vector<Real> low, high;
-    interleave<Real>(values, values, low, high);
-    values = low + high;
-  }
-  return values[0];
+  return sum_of_lanes<lanes<Real> / 2, Real>(values, std::make_index_sequence<lanes<Real>>())[0];
 }
 
 // Turns a square of vectors: rows become columns. Interleaving each vector with the one half the square away, as often as
