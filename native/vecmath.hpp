@@ -46,9 +46,9 @@ constexpr OverFactorials one_over_factorial;
 // 2ⁿ, exactly.
 template <class Real> constexpr Real power_of_two(int n) { return n == 0 ? Real(1) : 2 * power_of_two<Real>(n - 1); }
 
-// FACTOR · x = k ln 2 + r with |r| ≤ ½ ln 2; keeps 2ᵏ⁺ᴸᴵᶠᵀ, and eʳ = 1 + r + r² rest with a polynomial (Taylor's, whose own rest
-// is below half an ulp). The factor is part of the first constant, so that k does not wait for a product. ROUGHLY takes ln 2 as
-// it is rounded, which costs digits where k is large.
+// FACTOR · x = k ln 2 + r with |r| ≤ ½ ln 2; keeps 2ᵏ⁺ᴸᴵᶠᵀ, and eʳ = 1 + r + r² rest with a polynomial (Taylor's, whose own
+// rest is below half an ulp). The factor is part of the first constant, so that k does not wait for a product. ROUGHLY takes
+// ln 2 as it is rounded, which costs digits where k is large.
 template <int FACTOR, int LIFT, bool ROUGHLY, class Real> struct Exponential {
   using C = ExpConstants<Real>;
   Vector<Real> scale, r, scaled_square, rest;
@@ -70,7 +70,7 @@ template <int FACTOR, int LIFT, bool ROUGHLY, class Real> struct Exponential {
 #pragma GCC unroll 4
     for (int n = last - 4; n >= 2; n -= 4) rest = rest * r_fourth + four(n);
   }
-  // The lifted exponential and `one`, the digits of both kept where they nearly take each other away.
+  // The exponential, lifted, and `one`; with the digits of what is left where they nearly take each other away.
   Vector<Real> plus(Real one) const { return scaled_square * rest + (scale * r + (scale + one)); }
 };
 
@@ -86,8 +86,8 @@ template <class Real> inline Vector<Real> exp_of_negative(Vector<Real> x) {
   return lifted_exp_of_negative<Real>(x) * (1 / power_of_two<Real>(ExpConstants<Real>::lift));
 }
 
-// tanh x = (e²ˣ − 1) / (e²ˣ + 1), with a difference that keeps the digits of small x; the sign is put back at the end. Where e²ˣ
-// is large, tanh x is nearly 1 whatever its last digits are; where it is too large to be a number, it is 1.
+// tanh x = (e²ˣ − 1) / (e²ˣ + 1), with a difference that keeps the digits of small x; the sign is put back at the end. Where
+// e²ˣ is large, tanh x is nearly 1 whatever its last digits are; where it is too large to be a number, it is 1.
 template <class Real> inline Vector<Real> tanh_of(Vector<Real> x) {
   const Vector<Real> size = absolute<Real>(x), one = broadcast<Real>(1);
   const Exponential<2, 0, true, Real> e(size);
