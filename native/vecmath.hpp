@@ -18,7 +18,7 @@ template <> struct ExpConstants<float> {
   static constexpr float lowest = -104.0f;                // from here on downwards, eˣ is rounded to zero
   static constexpr int lift = 24;                         // 2ᵏ⁺ˡⁱᶠᵗ is a normal number for all of these k
   static constexpr float tanh_is_one = 10.0f;
-  static constexpr int terms = 7;
+  static constexpr int order = 3;
 };
 
 template <> struct ExpConstants<double> {
@@ -30,76 +30,86 @@ template <> struct ExpConstants<double> {
   static constexpr double lowest = -745.2;
   static constexpr int lift = 54;
   static constexpr double tanh_is_one = 20.0;
-  static constexpr int terms = 13;
+  static constexpr int order = 6;
 };
 
-// 1/n!, in a table: a function would be called when the program runs wherever the compiler does not unroll a loop over n.
-struct OverFactorials {
-  double of[16] = {1};
+// The coefficients of Padé's approximant of order (K, K): eʳ is nearly N(r) / N(−r) with N(r) = Σ c_n rⁿ,
+// c_n = (2K − n)! K! / ((2K)! n! (K − n)!). (H. Padé, "Sur la représentation approchée d'une fonction par des fractions
+// rationnelles", 1892.) A quotient is what tanh and σ are in any case, and one division is made for both.
+template <int K> struct PadeCoefficients {
+  double of[K + 1] = {1};
 
-  constexpr OverFactorials() {
-    for (int n = 1; n < 16; ++n) of[n] = of[n - 1] / n;
+  constexpr PadeCoefficients() {
+    for (int n = 1; n <= K; ++n) of[n] = of[n - 1] * (K - n + 1) / (double(n) * (2 * K - n + 1));
   }
 };
-constexpr OverFactorials one_over_factorial;
+template <int K> constexpr PadeCoefficients<K> pade;
 
 // 2ⁿ, exactly.
 template <class Real> constexpr Real power_of_two(int n) { return n == 0 ? Real(1) : 2 * power_of_two<Real>(n - 1); }
 
-// FACTOR · x = k ln 2 + r with |r| ≤ ½ ln 2; keeps 2ᵏ⁺ᴸᴵᶠᵀ, and eʳ = 1 + r + r² rest with a polynomial (Taylor's, whose own
-// rest is below half an ulp). The factor is part of the first constant, so that k does not wait for a product. ROUGHLY takes
-// ln 2 as it is rounded, which costs digits where k is large.
+// FACTOR · x = k ln 2 + r with |r| ≤ ½ ln 2; keeps 2ᵏ⁺ᴸᴵᶠᵀ, and the even and the odd terms of N(r), which give eʳ as
+// (even + odd) / (even − odd) with an error far below half an ulp. The factor is part of the first constant, so that k does
+// not wait for a product. ROUGHLY takes ln 2 as it is rounded, which costs digits where k is large.
 template <int FACTOR, int LIFT, bool ROUGHLY, class Real> struct Exponential {
   using C = ExpConstants<Real>;
-  Vector<Real> scale, r, scaled_square, rest;
+  Vector<Real> scale, even, odd;
 
   explicit Exponential(Vector<Real> x) {
     const Vector<Real> shifted = x * (FACTOR * C::log2_e) + C::rounder;
     const Vector<Real> k = shifted - C::rounder;
-    r = FACTOR * x - k * (ROUGHLY ? C::ln2_high + C::ln2_low : C::ln2_high);
+    Vector<Real> r = FACTOR * x - k * (ROUGHLY ? C::ln2_high + C::ln2_low : C::ln2_high);
     if constexpr (!ROUGHLY) r -= k * C::ln2_low;
     const Bits<Real> exponent = (reinterpret_cast<Bits<Real>>(shifted) + (C::bias + LIFT)) << C::mantissa_bits;
     scale = reinterpret_cast<Vector<Real>>(exponent);
-    // Pairs of terms first, then fours, then Horner's scheme in r⁴: a chain of few operations that wait for each other.
-    const Vector<Real> r_squared = r * r, r_fourth = r_squared * r_squared;
-    scaled_square = scale * r_squared;
-    const auto pair = [&](int n) { return Real(one_over_factorial.of[n]) + Real(one_over_factorial.of[n + 1]) * r; };
-    const auto four = [&](int n) { return n + 2 < C::terms ? pair(n) + pair(n + 2) * r_squared : pair(n); };
-    constexpr int last = 2 + (C::terms - 2) / 4 * 4;
-    rest = four(last);
-#pragma GCC unroll 4
-    for (int n = last - 4; n >= 2; n -= 4) rest = rest * r_fourth + four(n);
+    const auto c = [](int n) { return Real(pade<C::order>.of[n]); };
+    const Vector<Real> square = r * r, cube = square * r;  // the small terms first, so that their errors do not count
+    if constexpr (C::order == 3) {
+      even = c(2) * square + 1;
+      odd = c(3) * cube + c(1) * r;
+    } else {
+      static_assert(C::order == 6);
+      even = 1 + ((c(6) * square + c(4)) * (square * square) + c(2) * square);
+      odd = (c(5) * square + c(3)) * cube + c(1) * r;
+    }
   }
-  // The exponential, lifted, and `one`; with the digits of what is left where they nearly take each other away.
-  Vector<Real> plus(Real one) const { return scaled_square * rest + (scale * r + (scale + one)); }
 };
 
-// eˣ · 2ᴸᴵᶠᵀ for x ≤ 0, a normal number however small eˣ is.
-template <class Real> inline Vector<Real> lifted_exp_of_negative(Vector<Real> x) {
-  using C = ExpConstants<Real>;
-  const Vector<Real> lowest = broadcast<Real>(C::lowest);
-  return Exponential<1, C::lift, false, Real>(x < lowest ? lowest : x).plus(0);
-}
+// eˣ · 2ᴸᴵᶠᵀ for x ≤ 0 as a fraction: a normal number however small eˣ is.
+template <class Real> struct LiftedExponential {
+  Vector<Real> over, under;
+
+  explicit LiftedExponential(Vector<Real> x) {
+    const Vector<Real> lowest = broadcast<Real>(ExpConstants<Real>::lowest);
+    const Exponential<1, ExpConstants<Real>::lift, false, Real> e(x < lowest ? lowest : x);
+    over = e.scale * (e.even + e.odd);
+    under = e.even - e.odd;
+  }
+};
 
 // eˣ for x ≤ 0. It comes down in one product, which rounds to a subnormal number where it has to.
 template <class Real> inline Vector<Real> exp_of_negative(Vector<Real> x) {
-  return lifted_exp_of_negative<Real>(x) * (1 / power_of_two<Real>(ExpConstants<Real>::lift));
+  const LiftedExponential<Real> e(x);
+  return e.over / e.under * (1 / power_of_two<Real>(ExpConstants<Real>::lift));
 }
 
-// tanh x = (e²ˣ − 1) / (e²ˣ + 1), with a difference that keeps the digits of small x; the sign is put back at the end. Where
-// e²ˣ is large, tanh x is nearly 1 whatever its last digits are; where it is too large to be a number, it is 1.
+// tanh x = (e²ˣ − 1) / (e²ˣ + 1), both multiplied with what e²ˣ is divided by, and written as a common part and a rest: so
+// small x keep their digits, and what is lost of the common part changes nothing where it is large. The sign is put back at the
+// end. Where e²ˣ is large, tanh x is nearly 1 whatever its last digits are; where it is too large to be a number, it is 1.
 template <class Real> inline Vector<Real> tanh_of(Vector<Real> x) {
   const Vector<Real> size = absolute<Real>(x), one = broadcast<Real>(1);
   const Exponential<2, 0, true, Real> e(size);
-  return with_sign_of<Real>(size > ExpConstants<Real>::tanh_is_one ? one : e.plus(-1) / e.plus(1), x);
+  const Vector<Real> common = (e.scale - 1) * (e.even + e.odd);
+  const Vector<Real> tanh = (common + 2 * e.odd) / (common + 2 * e.even);
+  return with_sign_of<Real>(size > ExpConstants<Real>::tanh_is_one ? one : tanh, x);
 }
 
 // σ(x) = 1 / (1 + e⁻ˣ), with e⁻ˡˣˡ so that nothing overflows and the lower tail keeps its digits; both sides of the fraction
 // are lifted.
 template <class Real> inline Vector<Real> sigmoid_of(Vector<Real> x) {
-  const Vector<Real> e = lifted_exp_of_negative<Real>(-absolute<Real>(x));
-  const Vector<Real> one = broadcast(power_of_two<Real>(ExpConstants<Real>::lift));
-  return (x >= 0 ? one : e) / (e + one);
+  const LiftedExponential<Real> e(-absolute<Real>(x));
+  const Vector<Real> one = e.under * power_of_two<Real>(ExpConstants<Real>::lift);
+  return (x >= 0 ? one : e.over) / (e.over + one);
 }
 
 // What the benchmark holds the kernels against: functions that wait for each other, as the steps of a sequence do, and
