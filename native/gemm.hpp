@@ -88,7 +88,11 @@ inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index c
     for (int r = 0; r < ROWS; ++r) {
 #pragma GCC unroll 8
       for (int v = 0; v < VECTORS; ++v) {
-        if constexpr (SPLIT == 4) sum[0][r][v] += sum[2][r][v], sum[1][r][v] += sum[3][r][v];
+        static_assert(SPLIT == 1 || SPLIT == 2 || SPLIT == 4);
+        if constexpr (SPLIT == 4) {  // in pairs: fewer additions wait for each other
+          sum[0][r][v] += sum[2][r][v];
+          sum[1][r][v] += sum[3][r][v];
+        }
         if constexpr (SPLIT > 1) sum[0][r][v] += sum[1][r][v];
         take(r, v * lanes<Real>, sum[0][r][v]);
       }

@@ -64,7 +64,7 @@ template <class Real> struct Seen {
 
 // Few outputs: a sum over the units for each, instead of a product whose columns would mostly be padding.
 template <class Real>
-void few_outputs(Pulse& pulse, Index rows, const ReadoutSizes<Real>& size, const Seen<Real>& seen, const Real* packed,
+void sum_for_each_output(Pulse& pulse, Index rows, const ReadoutSizes<Real>& size, const Seen<Real>& seen, const Real* packed,
                  Real* preactivations) {
   const Real *bias = packed + size.bias(), *W_y = packed + size.forward_weights();
   const Index last = padded<Real>(size.W) - lanes<Real>;
@@ -95,7 +95,7 @@ void readout_forward(const TapeParts<Real>& parts, const Real* packed, const rnn
   }
   const Seen<Real> seen(parts, dropout);
   const Index rows = when.readout_rows(shape.readout);
-  if (size.few_outputs()) return few_outputs(when.pulse, rows, size, seen, packed, parts.preactivations());
+  if (size.few_outputs()) return sum_for_each_output(when.pulse, rows, size, seen, packed, parts.preactivations());
   const Real *bias = packed + size.bias(), *W = packed;
   static constexpr Real one = 1;
   const Operands<Real> by_state{seen.rows, seen.width, 1, W, size.O_pad, size.W}, by_bias{&one, 0, 0, bias, 0, 1};

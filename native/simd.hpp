@@ -119,9 +119,12 @@ template <class Real> inline void interleave(Vector<Real> a, Vector<Real> b, Vec
 // Every lane gets the sum of all: with the lane HALF away first, with those half as far away next, and so on.
 template <Index HALF, class Real, std::size_t... LANE>
 inline Vector<Real> sum_of_lanes(Vector<Real> values, std::index_sequence<LANE...> every) {
-  if constexpr (HALF == 0) return values;
-  values += __builtin_shufflevector(values, values, (LANE ^ std::size_t(HALF))...);
-  return sum_of_lanes<HALF / 2, Real>(values, every);
+  if constexpr (HALF == 0) {
+    return values;
+  } else {
+    values += __builtin_shufflevector(values, values, (LANE ^ std::size_t(HALF))...);
+    return sum_of_lanes<HALF / 2, Real>(values, every);
+  }
 }
 
 template <class Real> inline Real sum_of_lanes(Vector<Real> values) {

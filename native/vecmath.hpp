@@ -75,7 +75,7 @@ template <int FACTOR, int LIFT, bool ROUGHLY, class Real> struct Exponential {
   }
 };
 
-// eˣ · 2ᴸᴵᶠᵀ for x ≤ 0 as a fraction: a normal number however small eˣ is.
+// eˣ · 2ᴸᴵᶠᵀ for x ≤ 0 as a fraction: large enough to keep its digits however small eˣ is.
 template <class Real> struct LiftedExponential {
   Vector<Real> over, under;
 

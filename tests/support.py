@@ -5,8 +5,10 @@ Weights, biases and states are random and far from zero: zeros hide missing term
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -86,6 +88,30 @@ def assert_all_close(a: dict[str, Any], b: dict[str, Any], tolerance: float, wha
 
 def assert_same_bits(a: Any, b: Any, what: str = "") -> None:
     assert np.asarray(a).tobytes() == np.asarray(b).tobytes(), f"{what}: not the same bits"
+
+
+def interrupted_at(line: int, modules: Sequence[ModuleType], work: Callable[[], Any]) -> bool:
+    """Works until so many lines of some modules have begun, then raises as Ctrl-C would; False if there were fewer."""
+    files, begun, before = {module.__file__ for module in modules}, 0, sys.gettrace()
+
+    def trace(frame: Any, event: str, argument: Any) -> Any:
+        nonlocal begun
+        if frame.f_code.co_filename not in files:
+            return None
+        if event == "line":
+            begun += 1
+            if begun == line:
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
 
 
 @dataclass(frozen=True)

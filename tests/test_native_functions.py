@@ -46,7 +46,9 @@ def arguments(function: str, dtype: str) -> np.ndarray:
     least, most = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max
     end = 104.5 if dtype == "float32" else 746.0
     sizes = np.exp2(generator.uniform(-150 if dtype == "float32" else -1074, 12, 3000))
-    steps = np.arange(1, int(end / np.log(2)) * 2 + 3) * np.log(2) / 2  # between two powers of two, and at them
+    steps = (
+        np.arange(1, int(end / np.log(2)) * 4 + 6) * np.log(2) / 4
+    )  # where eˣ and e²ˣ are powers of two, and half-way
     edges = np.array(
         [9, 10, 11, 19, 20, 21, 86.9, 87, 87.4, 103.9, 104, 707.9, 708, 709, 745.1, 745.2, 1e4, most, least]
     )

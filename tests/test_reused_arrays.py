@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import assert_same_bits
+from support import assert_same_bits, interrupted_at
 
 from rnn_from_scratch import GRU, LSTM, Elman, Network
 from rnn_from_scratch.engines.numpy_engine import NumpyTrainingPlan
+from rnn_from_scratch.textbook import products
 from rnn_from_scratch.textbook.products import Room
 
 
@@ -70,6 +71,24 @@ def test_predictions_do_not_depend_on_those_before(name: str) -> None:
         assert_same_bits(outputs, copy)
         for state, values in copies.items():
             assert_same_bits(states[state], values, state)
+
+
+@pytest.mark.parametrize("name", ["elman", "gru", "lstm"])
+def test_a_prediction_after_an_interruption_sees_the_parameters(name: str) -> None:
+    """Whatever line it fell on, in the first prediction after an edit."""
+    network, X = a_network(STACKS[name]), np.random.default_rng(8).normal(size=(2, 3, 2))
+    line, was = 0, True
+    while was:
+        line += 1
+        network.predict(X)
+        with network.edit_parameters() as p:
+            p["layer0.W_h"][0, 0] += 0.25
+        was = interrupted_at(line, [products], lambda: network.predict(X))
+        alone = a_network(STACKS[name])
+        with alone.edit_parameters() as p:
+            p["layer0.W_h"][...] = network.parameters["layer0.W_h"]
+        assert_same_bits(network.predict(X), alone.predict(X), f"after line {line}")
+    assert line > 10
 
 
 @pytest.mark.parametrize("name", STACKS)

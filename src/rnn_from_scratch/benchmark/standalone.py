@@ -128,7 +128,9 @@ def reach_quality(module: Any, problem: Any, request: dict[str, Any]) -> dict[st
 
 def measure_growth(module: Any, problem: Any, request: dict[str, Any]) -> dict[str, Any]:
     """Memory that one epoch of training needs beyond the data."""
-    np.random.default_rng(0)  # which a program makes with it; NumPy loads it late, and nobody is charged for that
+    np.random.default_rng(
+        0
+    )  # a program makes its data with them; NumPy loads them late, and nobody is charged for that
     before = forget_peak()
     contestant = _contestant(module, problem, request["contestant"])
     contestant.train(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from rnn_from_scratch.alphabet import FloatArray, State
@@ -11,12 +13,16 @@ from rnn_from_scratch.layers import Elman
 from rnn_from_scratch.sequences import Batch
 from rnn_from_scratch.specification import NetworkSpecification
 from rnn_from_scratch.textbook import elman_and_readout, readout
-from rnn_from_scratch.textbook.products import MOST_NUMBERS, Workspace
+from rnn_from_scratch.textbook.products import MOST_NUMBERS, MOST_WORK, Workspace
 
 __all__ = ["JoinedParameters", "JoinedPlan"]
 
 LANES = 8
-"""Rows of the matrix are a multiple of so many numbers apart, which vectors of the processor are read at."""
+"""Rows of the matrix are a multiple of so many numbers apart: processors read whole vectors, and read them best from there."""
+LEAST_EPSILON = 1e-30
+"""Of an optimiser: a smaller one may vanish where it is added, and what is zero would be divided by zero."""
+FEW_NUMBERS = 1 << 12
+"""So many numbers may be zero for nothing; of larger networks, half of them."""
 
 
 class JoinedParameters(TrainingParameters):
@@ -24,6 +30,13 @@ class JoinedParameters(TrainingParameters):
 
     There is no stretch of the vector that is one tensor: `slices` and `matrices` are empty, and rules that look at single
     tensors cannot be applied. What stands where M is zero by definition stays zero, if its gradient is.
+
+    Attributes
+    ----------
+    H, O : int
+        Units and outputs.
+    columns : int
+        Of M: H + O, and some more that are zero.
 
     Examples
     --------
@@ -40,8 +53,7 @@ class JoinedParameters(TrainingParameters):
 
     def __init__(self, specification: NetworkSpecification, dtype: np.dtype[np.floating]) -> None:
         self.H, self.O = specification.layers[0].hidden_size, specification.output_size
-        self.columns = -(-(self.H + self.O) // LANES) * LANES
-        self._rows = self.H + specification.input_size + 1
+        self._rows, self.columns = _shape(specification)
         super().__init__(specification, dtype)
 
     def _size(self) -> int:
@@ -79,18 +91,24 @@ class JoinedPlan(Plan):
 
     @staticmethod
     def fits(specification: NetworkSpecification) -> bool:
-        """Whether a network is one Elman layer, read at every step, with nothing beside it."""
+        """Whether a network is one Elman layer, read at every step, with nothing beside it and not too many zeros in M."""
         layer = specification.layers[0]
         plain = isinstance(layer, Elman) and not (layer.bidirectional or layer.learned_state or specification.drops)
         alone = len(specification.layers) == 1 and specification.vocabulary_size is None
-        return plain and alone and specification.readout == "every"
+        if not (plain and alone and specification.readout == "every"):
+            return False
+        numbers = math.prod(_shape(specification))
+        return numbers <= max(FEW_NUMBERS, 2 * sum(math.prod(tensor.shape) for tensor in specification.tensors()))
 
     @staticmethod
-    def can_make(updates: Updates, rule: UpdateRule, state_size: int) -> bool:
-        """Whether updates are of few enough whole sequences, and their rule takes the gradient as one."""
+    def can_make(specification: NetworkSpecification, updates: Updates, rule: UpdateRule) -> bool:
+        """Whether updates are of few enough whole sequences, and their rule takes the gradient as one and leaves zeros zero."""
         one = not (rule.penalty or rule.frozen or rule.clipping.kind == "tensor_norm" or rule.optimizer.kind == "adamw")
-        most = int(np.diff(updates.boundaries).max()) * updates.inputs.steps * state_size
-        return one and updates.inputs.unpadded and most <= MOST_NUMBERS
+        if not (one and updates.inputs.unpadded and getattr(rule.optimizer, "epsilon", 1.0) >= LEAST_EPSILON):
+            return False
+        N = int(np.diff(updates.boundaries).max())
+        short_steps = N * math.prod(_shape(specification)) <= MOST_WORK
+        return short_steps and N * updates.inputs.steps * specification.state_size <= MOST_NUMBERS
 
     def forward(self, batch: Batch, state: State) -> Forward:
         """As `Engine.forward`."""
@@ -105,3 +123,9 @@ class JoinedPlan(Plan):
         """As `Engine.backward`, for a loss that does not look at the final state."""
         elman_and_readout.backward(self._M, tape, d_preactivations.swapaxes(0, 1), self._room, self._d_M)
         return Backward(self._gradient, d_preactivations[:0], {})
+
+
+def _shape(specification: NetworkSpecification) -> tuple[int, int]:
+    """Of M, with as many columns as whole vectors have."""
+    H = specification.layers[0].hidden_size
+    return H + specification.input_size + 1, -(-(H + specification.output_size) // LANES) * LANES

@@ -116,10 +116,9 @@ class NumpyPlan(Plan):
         return NumpyTrainingPlan(self.specification, turned if turned.turned else self.parameters)
 
     @cached_property
-    def joined(self) -> JoinedPlan | None:
+    def joined(self) -> JoinedPlan:
         """What training runs on where it can: a shorter way through the same network."""
-        fits = JoinedPlan.fits(self.specification)
-        return JoinedPlan(self.specification, self.parameters.dtype) if fits else None
+        return JoinedPlan(self.specification, self.parameters.dtype)
 
 
 class NumpyTrainingPlan(NumpyPlan):
@@ -329,9 +328,9 @@ class NumpyEngine(Engine[NumpyPlan]):
     def train_updates(
         self, plan: NumpyPlan, updates: Updates, rule: UpdateRule, optimizer_state: OptimizerState
     ) -> UpdateReport:
-        training: Any = plan.training
-        if plan.joined is not None and JoinedPlan.can_make(updates, rule, plan.specification.state_size):
-            training = plan.joined
+        specification = plan.specification
+        joins = JoinedPlan.fits(specification) and JoinedPlan.can_make(specification, updates, rule)
+        training: Any = plan.joined if joins else plan.training
         if not isinstance(training.parameters, TrainingParameters):
             return super().train_updates(training, updates, rule, optimizer_state)
         with training.parameters.in_place_of(plan.parameters, optimizer_state) as own_state:

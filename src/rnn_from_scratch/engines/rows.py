@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import BoolArray, FloatArray, IndexArray
 from rnn_from_scratch.engines.base import active_rows
 from rnn_from_scratch.sequences import Batch
 from rnn_from_scratch.validation import all_finite
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["Rows", "few_whole", "rows_of"]
 

@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from rnn_from_scratch.alphabet import FloatArray, IndexArray
 
@@ -34,7 +33,7 @@ __all__ = ["BETWEEN_LAYERS", "INPUT", "RECURRENT", "RECURRENT_REVERSE", "Dropout
 BETWEEN_LAYERS, INPUT, RECURRENT, RECURRENT_REVERSE = range(4)
 """Kinds of masks."""
 
-Words = npt.NDArray[np.uint64]
+Words = np.ndarray[tuple[Any, ...], np.dtype[np.uint64]]
 
 MULTIPLIERS = (np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157))
 KEY_STEPS = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)

@@ -79,9 +79,8 @@ def backward(
     (T, N, H), O, columns = tape.h.shape, d_y.shape[2], M.shape[1]  # noqa: E741  # the alphabet's letter
     slope = room.empty("slope", tape.h.shape, M.dtype)
     ACTIVATIONS[tape.activation].slope(tape.h, slope)
-    d_a = room.zeros(
-        "d_a", (T + 1, N, columns), M.dtype
-    )  # [d_a_t, d_y_{t-1}]; there is no a_{T+1}, and there is no y_0
+    # [d_a_t, d_y_{t-1}], and zeros that nobody overwrites: there is no y_0 and no a_{T+1}, and there may be more columns.
+    d_a = room.zeros("d_a", (T + 1, N, columns), M.dtype)
     d_a[1:, :, H : H + O] = d_y
     d_h, W_T = room.empty("d_h", (N, H), M.dtype), M[:H].T
     for d_after, slope_t, d_a_t in reversed(room.steps("backward", [N] * T, d_a[1:], slope, d_a[:T, :, :H])):

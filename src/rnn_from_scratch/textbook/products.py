@@ -161,8 +161,8 @@ class BriefWorkspace(Workspace):
     def at(self, version: int) -> BriefWorkspace:
         """The same for parameters of this version."""
         if version != self._version:
+            self._weights.clear()  # first, for Ctrl-C may come between two lines
             self._version = version
-            self._weights.clear()
         return self
 
     def weights(self, name: str, make: Callable[[], FloatArray]) -> FloatArray:
