@@ -37,7 +37,7 @@ def contestants(problem: Problem) -> dict[str, Callable[[], object] | str]:
             for unroll in unrolls
         }
     T, single = problem.X.shape[1], problem.batch_size == 1
-    by_epoch: tuple[int, ...] = (1, 5) if single or problem.thorough else (1,)
+    by_epoch: tuple[int, ...] = (1, 5) if problem.thorough else (1,)
     makers: dict[str, Callable[[], object] | str] = {}
     for by, counts in {"epoch": by_epoch, "update": (1,)}.items():
         for where in ("in", "out"):
