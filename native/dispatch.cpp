@@ -9,24 +9,7 @@
 
 namespace rnn {
 
-// The tables of kernels.cpp for both precisions.
-#define RNN_INSTRUCTION_SET(isa)                       \
-  extern const Kernels<float> kernels_##isa##_float;   \
-  extern const Kernels<double> kernels_##isa##_double; \
-  static const InstructionSet instruction_set_##isa{#isa, &kernels_##isa##_float, &kernels_##isa##_double};
-
-#if defined(RNN_HAS_v2)
-RNN_INSTRUCTION_SET(v2)
-#endif
-#if defined(RNN_HAS_v3)
-RNN_INSTRUCTION_SET(v3)
-#endif
-#if defined(RNN_HAS_v4)
-RNN_INSTRUCTION_SET(v4)
-#endif
-#if defined(RNN_HAS_baseline)
-RNN_INSTRUCTION_SET(baseline)
-#endif
+extern const InstructionSet instruction_set_v2, instruction_set_v3, instruction_set_v4, instruction_set_baseline;
 
 namespace {
 

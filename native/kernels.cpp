@@ -1,20 +1,26 @@
-// Compiled once per instruction set and precision: RNN_ISA is the name of the one, RNN_REAL that of the other. What a network
-// needs then lies together, and a process does not read the code of the other precision into memory. Everything but the table
-// below is local to this file.
+// Compiled once per instruction set: RNN_ISA is its name. Everything but the table below is local to this file.
 #include "train.hpp"
 
-#define RNN_JOIN(isa, real) kernels_##isa##_##real
-#define RNN_NAME(isa, real) RNN_JOIN(isa, real)
+namespace {
+
+template <class Real> constexpr rnn::Kernels<Real> kernels{
+    layout_bytes<Real>,   lay_out<Real>,              packed_size<Real>, pack<Real>,
+    tape_size<Real>,      forward<Real>,              outputs<Real>,     final_states<Real>,
+    set_states<Real>,     states<Real>,               step<Real>,
+    workspace_size<Real>, set_d_preactivations<Real>, loss<Real>,        backward<Real>,
+    evaluate<Real>,       add<Real>,                  regularize<Real>,    clip<Real>,          update<Real>,
+};
+
+}  // namespace
+
+#define RNN_JOIN(a, b) a##b
+#define RNN_NAME(isa) RNN_JOIN(instruction_set_, isa)
+#define RNN_TEXT(isa) #isa
+#define RNN_STRING(isa) RNN_TEXT(isa)
 
 namespace rnn {
 
-extern const Kernels<RNN_REAL> RNN_NAME(RNN_ISA, RNN_REAL);
-constexpr Kernels<RNN_REAL> RNN_NAME(RNN_ISA, RNN_REAL){
-    layout_bytes<RNN_REAL>,   lay_out<RNN_REAL>,              packed_size<RNN_REAL>, pack<RNN_REAL>,
-    tape_size<RNN_REAL>,      forward<RNN_REAL>,              outputs<RNN_REAL>,     final_states<RNN_REAL>,
-    set_states<RNN_REAL>,     states<RNN_REAL>,               step<RNN_REAL>,
-    workspace_size<RNN_REAL>, set_d_preactivations<RNN_REAL>, loss<RNN_REAL>,        backward<RNN_REAL>,
-    evaluate<RNN_REAL>,       add<RNN_REAL>,                  regularize<RNN_REAL>,  clip<RNN_REAL>,     update<RNN_REAL>,
-};
+extern const InstructionSet RNN_NAME(RNN_ISA);
+const InstructionSet RNN_NAME(RNN_ISA){RNN_STRING(RNN_ISA), &kernels<float>, &kernels<double>};
 
 }  // namespace rnn
