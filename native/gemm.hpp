@@ -137,12 +137,38 @@ template <class Real> constexpr bool is_near(Index columns, Index depth) {
   return columns * depth * Index(sizeof(Real)) <= Index(128) << 10;
 }
 
+// Adds one row's share to columns FIRST … LAST − 1 of some units: column p of a vector of units begins p · `distance` behind b.
+template <int FIRST, int LAST, int COLUMNS, int UNITS, int SPLIT, class Real>
+inline __attribute__((always_inline)) void accumulate_columns(
+    Vector<Real> (&sum)[SPLIT][UNITS][COLUMNS], const Operands<Real>& o, Index distance) {
+  const Real* b = o.b;
+  const auto multiply_add = [&](int s, Index k) __attribute__((always_inline)) {
+    const Vector<Real> x = broadcast(o.a[k * o.a_depth]);
+#pragma GCC unroll 4
+    for (int p = FIRST; p < LAST; ++p) {
+#pragma GCC unroll 4
+      for (int u = 0; u < UNITS; ++u) sum[s][u][p] += x * load(b + p * distance + u * lanes<Real>);
+    }
+    b += o.b_depth;
+  };
+  Index k = 0;
+  for (; k + SPLIT <= o.depth; k += SPLIT) {
+#pragma GCC unroll 4
+    for (int s = 0; s < SPLIT; ++s) multiply_add(s, k + s);
+  }
+  if (SPLIT == 2 && k < o.depth) multiply_add(0, k);
+}
+
 // Epilogues that only put sums where they belong; named, so that all their products share one instantiation.
 template <class Real> struct IntoPadded {
   Real* to;
   Index width;
+  bool adds = false;  // to what is there
 
-  void operator()(Index row, Index column, Vector<Real> sum) const { store(to + row * width + column, sum); }
+  void operator()(Index row, Index column, Vector<Real> sum) const {
+    Real* const place = to + row * width + column;
+    store(place, adds ? load(place) + sum : sum);
+  }
 };
 
 // The weights of states, over and over.
@@ -161,7 +187,7 @@ constexpr Index most_rows = vector_registers == 32 ? 6 : 4;
 constexpr Index most_vectors = vector_registers == 32 ? 4 : 3;
 
 // Sums over more than this are made in parts: so much of b's columns and a's rows stays in the nearest cache.
-constexpr Index most_depth = 128;
+constexpr Index most_depth = 128, deepest_at_once = 256;
 
 // A length cut into nearly equal parts, none larger than `most`: 32 rows are 6, 6, 5, 5, 5, 5 and not 6, 6, 6, 6, 6, 2.
 struct Parts {
@@ -176,9 +202,10 @@ struct Parts {
   Index operator[](Index part) const { return size + (part < larger); }
 };
 
+// It takes a copy of the epilogue, which no store can change: it is not read again for every vector.
 template <int VECTORS, class Real, class Epilogue>
 void tiles_of_columns(Pulse& pulse, Index column, const Parts& heights, const Operands<Real>& first,
-                      const Operands<Real>& second, const Epilogue& epilogue) {
+                      const Operands<Real>& second, const Epilogue epilogue) {
   Index row = 0;
   for (Index part = 0; part < heights.count; ++part) {
     switch (heights[part]) {
@@ -195,6 +222,9 @@ void tiles_of_columns(Pulse& pulse, Index column, const Parts& heights, const Op
     row += heights[part];
   }
 }
+
+// Whether rows of b lie so far apart that they compete for the same lines of the nearest cache.
+template <class Real> bool compete(const Operands<Real>& o) { return o.b_depth * Index(sizeof(Real)) % 256 == 0; }
 
 // A few columns of a b that is far away, copied so that one row follows the other: many tiles read them, from a few pages
 // instead of one page per row.
@@ -216,6 +246,9 @@ template <class Real> struct Panel {
   }
 };
 
+template <class Real>
+void product_in_parts(Pulse& pulse, Index rows, Index columns, Operands<Real> o, IntoPadded<Real> into);
+
 // epilogue(row, column, sums) for every row < rows and every vector of columns < columns, which is a multiple of the lanes.
 // All rows of a come to a few columns of b before the next columns do: those stay in the nearest cache, however large b is.
 // One row goes through them `backwards` if asked to.
@@ -225,9 +258,12 @@ __attribute__((noinline)) void product(Pulse& pulse, Index rows, Index columns, 
   if constexpr (std::is_same_v<Epilogue, IntoPadded<Real>>) {
     if (rows == 1) return single_row(pulse, columns, backwards, first, second, epilogue);
   }
+  if constexpr (std::is_same_v<Epilogue, IntoPadded<Real>>) {
+    if (second.depth == 0 && first.depth > deepest_at_once) return product_in_parts(pulse, rows, columns, first, epilogue);
+  }
   const Parts heights(rows, most_rows), vectors(columns / lanes<Real>, most_vectors);
   const Index depth = first.depth + second.depth;
-  const bool copies = heights.count >= least_tiles && !is_near<Real>(columns, depth);
+  const bool copies = heights.count >= least_tiles && (!is_near<Real>(columns, depth) || compete(first));
   Index column = 0;
   for (Index part = 0; part < vectors.count; ++part) {
     const Index width = vectors[part] * lanes<Real>;
@@ -245,6 +281,17 @@ __attribute__((noinline)) void product(Pulse& pulse, Index rows, Index columns, 
         if constexpr (most_vectors >= 4) tiles_of_columns<4>(pulse, column, heights, one, other, epilogue);
     }
     column += width;
+  }
+}
+
+// A deep sum, so many terms at a time.
+template <class Real>
+void product_in_parts(Pulse& pulse, Index rows, Index columns, Operands<Real> o, IntoPadded<Real> into) {
+  const Parts depths(o.depth, deepest_at_once);
+  for (Index part = 0; part < depths.count; ++part, into.adds = true) {
+    o.depth = depths[part];
+    product<Real>(pulse, rows, columns, o, no_operands<Real>, into);
+    o.a += o.depth * o.a_depth, o.b += o.depth * o.b_depth;
   }
 }
 

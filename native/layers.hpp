@@ -21,12 +21,12 @@ template <class Real> struct LayerTape {
   Index size;
 
   LayerTape(const LayerSizes<Real>& layer, const Timetable& when, bool masked, Real* memory) {
-    const Index H_pad = layer.H_pad, steps = when.step_rows();
+    const Index H_pad = layer.H_pad, steps = when.kept_rows();
     rows = memory;
     h = rows + when.rows() * layer.row;
     c = h + (layer.masks_state ? when.rows() * H_pad : 0);
     gates = c + (layer.has_memory ? when.rows() * H_pad : 0);
-    kept = gates + (layer.columns > 1 ? steps * layer.A() : 0);
+    kept = gates + (layer.columns > 1 ? steps * layer.A : 0);
     mask = kept + (layer.keeps ? steps * H_pad : 0);
     size = mask + (layer.masks_state ? when.sequences * H_pad : 0) - memory;
     h_row = H_pad;
@@ -42,16 +42,20 @@ template <class Cell, class Real> struct Step {
   Real *h, *c, *gates, *kept;
 
   Step(const LayerSizes<Real>& size_, const Timetable& when, const LayerTape<Real>& tape, Index t)
-      : size(size_), h_row(tape.h_row), A(size.A()), h_before(tape.h + when.block[t] * h_row),
+      : size(size_), h_row(tape.h_row), A(size.A), h_before(tape.h + when.block[t] * h_row),
         seen(tape.rows + when.block[t] * size.row), c_before(tape.c + when.block[t] * size.H_pad),
         h(tape.h + when.block[t + 1] * h_row), c(tape.c + when.block[t + 1] * size.H_pad),
-        gates(tape.gates + when.block[t] * A), kept(tape.kept + when.block[t] * size.H_pad) {}
+        gates(tape.gates + when.kept_row(t) * A), kept(tape.kept + when.kept_row(t) * size.H_pad) {}
 
-  Units<Real> load_units(Index row, Index unit) const {
+  Units<Real> load_states(Index row, Index unit) const {
     Units<Real> u;
     if constexpr (Cell::carries_d_h) u.h_before = load(h_before + row * h_row + unit);
     if constexpr (Cell::resets_before) u.seen = load(seen + row * size.row + unit);
     if constexpr (Cell::has_memory) u.c_before = load(c_before + row * size.H_pad + unit);
+    return u;
+  }
+  Units<Real> load_units(Index row, Index unit) const {
+    Units<Real> u = load_states(row, unit);
     if constexpr (Cell::keeps) u.kept = load(kept + row * size.H_pad + unit);
     if constexpr (Cell::COLUMNS == 1) {
       u.h = load(h + row * h_row + unit);
@@ -84,61 +88,111 @@ void mask_states(const LayerSizes<Real>& size, const Timetable& when, const Laye
   });
 }
 
-// Block 0 holds the first states already, and every row its x and 1; fills in the rest of the tape.
-// ALONE: one sequence of a cell with one column, whose steps are so short that calling a product for them would be felt.
+// What a step multiplies its weights with: of each row of its block x and 1, 1 alone, and h.
+template <class Real> struct StepOperands {
+  Operands<Real> by_input, by_bias, by_state;
+
+  __attribute__((always_inline)) StepOperands(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, Index A,
+                                              const Real* rows)
+      : by_input{rows + size.H_pad, size.row, 1, weights.forward + size.H * A, A, size.D + 1},
+        by_bias{rows + size.H_pad + size.D, size.row, 1, weights.forward + (size.H + size.D) * A, A, 1},
+        by_state{rows, size.row, 1, weights.forward, A, size.H} {}
+};
+
+// All of a step for some units of one row: their pre-activations stay in registers until the cell has made states of them.
+template <class Cell, int UNITS, class Real>
+inline __attribute__((always_inline)) void advance_units(
+    const Step<Cell, Real>& step, const StepOperands<Real>& o, Index unit) {
+  constexpr int COLUMNS = Cell::COLUMNS, SPLIT = UNITS * COLUMNS < 8 ? 2 : 1;  // chains enough to keep the processor busy
+  const Index distance = step.size.H_pad;
+  Vector<Real> sum[SPLIT][UNITS][COLUMNS] = {};
+  accumulate_columns<0, Cell::X_END>(sum, from_column(o.by_input, unit), distance);
+  if constexpr (Cell::X_END < COLUMNS) accumulate_columns<Cell::X_END, COLUMNS>(sum, from_column(o.by_bias, unit), distance);
+  accumulate_columns<Cell::H_FIRST, COLUMNS>(sum, from_column(o.by_state, unit), distance);
+#pragma GCC unroll 4
+  for (int u = 0; u < UNITS; ++u, unit += lanes<Real>) {
+    Units<Real> all = step.load_states(0, unit);
+#pragma GCC unroll 4
+    for (int p = 0; p < COLUMNS; ++p) all.gate[p] = SPLIT == 2 ? sum[0][u][p] + sum[SPLIT - 1][u][p] : sum[0][u][p];
+    Cell::forward(all);
+    step.store_gates(0, unit, all);
+    step.store_state(0, unit, all);
+  }
+}
+
+// A step of one sequence, so short that calling a product for it would be felt. The input's share comes first: it does not wait
+// for the state of the step before.
+template <class Cell, class Real>
+inline __attribute__((always_inline)) void advance_alone(
+    Purse& purse, const Step<Cell, Real>& step, const StepOperands<Real>& o, bool backwards) {
+  const Index H_pad = step.size.H_pad;
+  if constexpr (Cell::COLUMNS == 1) {
+    const auto finish = [&](Index row, Index unit, Vector<Real> a) __attribute__((always_inline)) {
+      Units<Real> u;
+      u.gate[0] = a;
+      Cell::forward(u);
+      step.store_state(row, unit, u);
+    };
+    row_product(purse, H_pad, backwards, o.by_input, o.by_state, finish);
+  } else {
+    constexpr Index pair = 2 * lanes<Real>;
+    const Index pairs = H_pad / pair;
+    for (Index i = 0; i < pairs; ++i) advance_units<Cell, 2>(step, o, (backwards ? pairs - 1 - i : i) * pair);
+    if (pairs * pair < H_pad) advance_units<Cell, 1>(step, o, pairs * pair);
+    purse.spend(step.A / lanes<Real> * (o.by_input.depth + o.by_state.depth));
+  }
+}
+
+// A step of some rows, `active` of those in its block: first all pre-activations, then the cell.
+template <class Cell, class Real>
+inline __attribute__((always_inline)) void advance_rows(
+    const Timetable& when, const LayerWeights<Real>& weights, const Step<Cell, Real>& step, const StepOperands<Real>& o, Index t) {
+  const Index rows = when.active[t], H_pad = step.size.H_pad, A = step.A;
+  const IntoPadded<Real> sums = Cell::COLUMNS == 1 ? IntoPadded<Real>{step.h, step.h_row} : IntoPadded<Real>{step.gates, A};
+  const bool backwards = when.turns_back(t);
+  const auto columns = [&](Index from, Index to, const Operands<Real>& first, const Operands<Real>& second) {
+    const IntoPadded<Real> into{sums.to + from * H_pad, sums.width};
+    const Operands<Real> one = from_column(first, from * H_pad), other = from_column(second, from * H_pad);
+    if (from < to) product<Real>(when.pulse, rows, (to - from) * H_pad, one, other, into, backwards);
+  };
+  if constexpr (!Cell::resets_before) columns(0, Cell::H_FIRST, o.by_input, no_operands<Real>);
+  if (!backwards) columns(Cell::H_FIRST, Cell::X_END, o.by_input, o.by_state);
+  // Of the input's share, the last columns see the bias alone.
+  if constexpr (Cell::X_END < Cell::COLUMNS) columns(Cell::X_END, Cell::COLUMNS, o.by_bias, o.by_state);
+  if (backwards) columns(Cell::H_FIRST, Cell::X_END, o.by_input, o.by_state);
+  if constexpr (Cell::resets_before) {
+    each_unit<Real>(when, rows, H_pad, [&](Index row, Index unit) {
+      Units<Real> u = step.load_units(row, unit);
+      Cell::reset(u);
+      step.store_gates(row, unit, u);
+    });
+    zero(step.kept + rows * H_pad, (when.block_rows(t) - rows) * H_pad);  // rows without a step weigh nothing
+    const Operands<Real> by_reset{step.kept, H_pad, 1, weights.reset_forward, H_pad, step.size.H};
+    product<Real>(when.pulse, rows, H_pad, o.by_input, by_reset, IntoPadded<Real>{step.gates, A});
+  }
+  each_unit<Real>(when, rows, H_pad, [&](Index row, Index unit) {
+    Units<Real> u = step.load_units(row, unit);
+    Cell::forward(u);
+    step.store_gates(row, unit, u);
+    step.store_state(row, unit, u);
+  });
+}
+
+// Block 0 holds the first states already, and every row its x and 1; fills in the rest of the tape. It takes a copy of
+// the sizes, which no store can change: they are not read again at every step.
 template <class Cell, bool ALONE, class Real>
-void layer_forward(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when,
+void layer_forward(const LayerSizes<Real> size, const LayerWeights<Real>& weights, const Timetable& when,
                    const LayerTape<Real>& tape) {
-  const Index H = size.H, H_pad = size.H_pad, A = size.A();
   if (!ALONE && tape.mask) mask_states(size, when, tape, 0);
   Purse purse{when.pulse};
   for (Index t = 0; t < when.steps; ++t) {
-    const Real* now = tape.rows + when.block[t] * size.row;
     const Step<Cell, Real> step(size, when, tape, t);
-    const Operands<Real> by_input{now + H_pad, size.row, 1, weights.forward + H * A, A, size.D + 1};
-    const Operands<Real> by_state{now, size.row, 1, weights.forward, A, H};
-    // The input's share comes first: it does not wait for the state of the step before.
+    const StepOperands<Real> operands(size, weights, step.A, tape.rows + when.block[t] * size.row);
     if constexpr (ALONE) {
-      const auto finish = [&](Index row, Index unit, Vector<Real> a) __attribute__((always_inline)) {
-        Units<Real> u;
-        u.gate[0] = a;
-        Cell::forward(u);
-        step.store_state(row, unit, u);
-      };
-      row_product(purse, H_pad, when.turns_back(t), by_input, by_state, finish);
+      advance_alone(purse, step, operands, when.turns_back(t));
       continue;
     }
-    const Index rows = when.active[t];
-    const IntoPadded<Real> sums = Cell::COLUMNS == 1 ? IntoPadded<Real>{step.h, step.h_row} : IntoPadded<Real>{step.gates, A};
-    const bool backwards = when.turns_back(t);
-    const auto columns = [&](Index from, Index to, Operands<Real> first, Operands<Real> second) {
-      const IntoPadded<Real> into{sums.to + from * H_pad, sums.width};
-      const Operands<Real> one = from_column(first, from * H_pad), other = from_column(second, from * H_pad);
-      if (from < to) product<Real>(when.pulse, rows, (to - from) * H_pad, one, other, into, backwards);
-    };
-    if constexpr (!Cell::resets_before) columns(0, Cell::H_FIRST, by_input, no_operands<Real>);
-    if (!backwards) columns(Cell::H_FIRST, Cell::X_END, by_input, by_state);
-    if constexpr (Cell::X_END < Cell::COLUMNS) {  // of the input's share, the last columns see the bias alone
-      const Operands<Real> by_bias{now + H_pad + size.D, size.row, 1, weights.forward + (H + size.D) * A, A, 1};
-      columns(Cell::X_END, Cell::COLUMNS, by_bias, by_state);
-    }
-    if (backwards) columns(Cell::H_FIRST, Cell::X_END, by_input, by_state);
-    if constexpr (Cell::resets_before) {
-      each_unit<Real>(when, rows, H_pad, [&](Index row, Index unit) {
-        Units<Real> u = step.load_units(row, unit);
-        Cell::reset(u);
-        step.store_gates(row, unit, u);
-      });
-      zero(step.kept + rows * H_pad, (when.block_rows(t) - rows) * H_pad);  // rows without a step weigh nothing
-      const Operands<Real> by_reset{step.kept, H_pad, 1, weights.reset_forward, H_pad, H};
-      product<Real>(when.pulse, rows, H_pad, by_input, by_reset, IntoPadded<Real>{step.gates, A});
-    }
-    each_unit<Real>(when, rows, H_pad, [&](Index row, Index unit) {
-      Units<Real> u = step.load_units(row, unit);
-      Cell::forward(u);
-      step.store_gates(row, unit, u);
-      step.store_state(row, unit, u);
-    });
+    advance_rows(when, weights, step, operands, t);
     if (tape.mask) mask_states(size, when, tape, t + 1);
   }
 }
@@ -157,9 +211,9 @@ template <class Real> struct GradientAbove {
 };
 
 // Room for backward: d_a (rows of blocks 0 … T-1, A); and (N, H_pad) each: the gradients by the last states, which become
-// those by the first ones on the way, and what comes through the weights.
+// those by the first ones on the way, and what comes through the weights; and for `columns_of_rows`.
 template <class Real> struct LayerGradients {
-  Real *d_a, *d_h, *d_c, *through;
+  Real *d_a, *d_h, *d_c, *through, *room;
 };
 
 // The gradient by the states that a step began with, from the step itself: what came through the weights, and past them.
@@ -175,9 +229,9 @@ inline __attribute__((always_inline)) Vector<Real> d_h_before(const LayerTape<Re
 // Leaves in d.d_a the gradients by the pre-activations, zero where a sequence has ended, and in d.d_h and d.d_c what reaches
 // the first states past the weights.
 template <class Cell, bool ALONE, class Real>
-void layer_backward(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when,
-                    const LayerTape<Real>& tape, const GradientAbove<Real>& above, const LayerGradients<Real>& d) {
-  const Index H = size.H, H_pad = size.H_pad, A = size.A();
+void layer_backward(const LayerSizes<Real> size, const LayerWeights<Real> weights, const Timetable& when,
+                    const LayerTape<Real> tape, const GradientAbove<Real> above, const LayerGradients<Real> d) {
+  const Index H = size.H, H_pad = size.H_pad, A = size.A;
   Purse purse{when.pulse};
   for (Index t = when.steps - 1; t >= 0; --t) {
     const Step<Cell, Real> step(size, when, tape, t);
@@ -265,28 +319,38 @@ template <class Real> struct IntoGradients {
 };
 template <class Real> constexpr bool has_edge<IntoGradients<Real>> = true;
 
+// The gradients by one column's pre-activations in some rows, closer together where each row has pages of its own: the product
+// below reads them across, and more pages than the processor keeps the addresses of would slow it down.
+template <class Real>
+Operands<Real> columns_of_rows(const LayerSizes<Real>& size, const Real* d_a, Index rows, Real* room) {
+  if (!size.rows_fill_pages()) return {d_a, 1, size.A, nullptr, 0, rows};
+  const Index width = spread<Real>(size.H_pad);
+  copy_rows(d_a, size.A, rows, size.H_pad, room, width);
+  return {room, 1, width, nullptr, 0, rows};
+}
+
 // d_W_x, d_W_h, d_b_h and d_b_hn in the flat order: for each column a product over all rows of all steps, some rows at a time.
 template <class Cell, class Real>
-void layer_weight_gradient(const LayerSizes<Real>& size, const Timetable& when, const LayerTape<Real>& tape, const Real* d_a,
-                           Real* gradient) {
+void layer_weight_gradient(const LayerSizes<Real>& size, const Timetable& when, const LayerTape<Real>& tape,
+                           const LayerGradients<Real>& d, Real* gradient) {
   const Index H = size.H, H_pad = size.H_pad, rows = when.step_rows();
   Real *d_W_x = gradient, *d_W_h = d_W_x + size.W_x(), *d_b_h = d_W_h + size.gates * H * H, *d_b_hn = d_b_h + size.gates * H;
-  for (Index p = 0; p < Cell::COLUMNS; ++p) {
-    const Index gate = Cell::GATE[p] * H;
-    const bool sees_input = p < Cell::X_END, sees_state = p >= Cell::H_FIRST;
-    const Index first = sees_state ? 0 : H_pad;
-    IntoGradients<Real> into{sees_state ? d_W_h + gate * H : nullptr,
-                             sees_input ? d_W_x + gate * size.below.numbers() : nullptr,
-                             sees_input ? d_b_h + gate : d_b_hn, H, H_pad, size.D, first, size.below, false};
-    for (Index row = 0; row < rows; row += most_depth, into.adds = true) {
-      const Index depth = rows - row < most_depth ? rows - row : most_depth;
-      const Operands<Real> over_time{d_a + row * size.A() + p * H_pad, 1, size.A(), tape.rows + row * size.row + first,
-                                     size.row, depth};
+  for (Index row = 0; row < rows; row += most_depth) {
+    const Index depth = rows - row < most_depth ? rows - row : most_depth;
+    for (Index p = 0; p < Cell::COLUMNS; ++p) {
+      const Index gate = Cell::GATE[p] * H;
+      const bool sees_input = p < Cell::X_END, sees_state = p >= Cell::H_FIRST;
+      const Index first = sees_state ? 0 : H_pad;
+      const IntoGradients<Real> into{sees_state ? d_W_h + gate * H : nullptr,
+                                     sees_input ? d_W_x + gate * size.below.numbers() : nullptr,
+                                     sees_input ? d_b_h + gate : d_b_hn, H, H_pad, size.D, first, size.below, row > 0};
+      Operands<Real> over_time = columns_of_rows(size, d.d_a + row * size.A + p * H_pad, depth, d.room);
+      over_time.b = tape.rows + row * size.row + first, over_time.b_depth = size.row;
       product<Real>(when.pulse, H, size.row - first, over_time, no_operands<Real>, into);
     }
   }
   if constexpr (Cell::resets_before) {
-    const Operands<Real> by_s{d_a, 1, size.A(), tape.kept, H_pad, rows};
+    const Operands<Real> by_s{d.d_a, 1, size.A, tape.kept, H_pad, rows};
     product<Real>(when.pulse, H, H_pad, by_s, no_operands<Real>, IntoRows<Real>{d_W_h + Cell::GATE[0] * H * H, H, H});
   }
 }
@@ -313,7 +377,7 @@ template <class Real>
 void layer_input_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when, bool reverse,
                           const Real* d_a, Real* d_x, Index width) {
   for (Index t = 0; t < when.steps; ++t) {
-    const Operands<Real> by_step{d_a + when.block[t] * size.A(), size.A(), 1, weights.input, size.W_x_row(),
+    const Operands<Real> by_step{d_a + when.block[t] * size.A, size.A, 1, weights.input, size.W_x_row(),
                                  size.summed(size.x_end)};
     const auto write = [&](const auto& into) {
       product<Real>(when.pulse, when.active[t], size.D_pad, by_step, no_operands<Real>, into);
@@ -332,7 +396,7 @@ template <class Cell, class Real>
 void layer_state_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when,
                           const LayerTape<Real>& tape, const LayerGradients<Real>& d) {
   const Index H_pad = size.H_pad;
-  const Operands<Real> by_first_step{d.d_a + Cell::H_FIRST * H_pad, size.A(), 1, weights.recurrent, size.W_h_row(),
+  const Operands<Real> by_first_step{d.d_a + Cell::H_FIRST * H_pad, size.A, 1, weights.recurrent, size.W_h_row(),
                                      size.summed(Cell::COLUMNS - Cell::H_FIRST)};
   product<Real>(when.pulse, when.sequences, H_pad, by_first_step, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
   each_unit<Real>(when, when.sequences, H_pad, [&](Index row, Index unit) {
@@ -344,13 +408,13 @@ template <bool VALUE> struct Bool {
   static constexpr bool value = VALUE;
 };
 
-// Calls run(cell, alone) with the cell of a layer, and whether `layer_forward` and `layer_backward` may take the short way: one
-// sequence of short steps.
+// Calls run(cell, alone) with the cell of a layer, and whether `layer_forward` may take the short way, and `layer_backward` too if
+// there is one column: one sequence of short steps.
 template <class Real, class Run>
 void with_layer(const LayerShape& layer, const Timetable& when, bool masked, const Run& run) {
   with_cell<Real>(layer, [&](auto cell) {
-    if constexpr (decltype(cell)::COLUMNS == 1) {
-      const bool near = is_near<Real>(layer.hidden, layer.inputs + layer.hidden + 1);
+    if constexpr (!decltype(cell)::resets_before) {
+      const bool near = is_near<Real>(decltype(cell)::COLUMNS * layer.hidden, layer.inputs + layer.hidden + 1);
       if (when.sequences == 1 && !masked && near) return run(cell, Bool<true>{});
     }
     run(cell, Bool<false>{});

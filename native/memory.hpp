@@ -66,7 +66,7 @@ template <class Real> void lay_out(const NetworkShape& shape, void* memory) {
     __builtin_memcpy(to, &here, sizeof(here));
     const LayerSizes<Real>& size = here.size;
     all.widest_level = size.D_pad > all.widest_level ? size.D_pad : all.widest_level;
-    all.widest_A = size.A() > all.widest_A ? size.A() : all.widest_A;
+    all.widest_A = size.A > all.widest_A ? size.A : all.widest_A;
     all.widest_H = size.H_pad > all.widest_H ? size.H_pad : all.widest_H;
     all.readout_packed += size.packed();
     parameters += shape.layers[l].own_parameters();
@@ -144,9 +144,13 @@ template <class Real> struct WorkspaceParts {
     Real* d_a = d_level(0) + 2 * when.real_steps() * layout<Real>(shape).widest_level;
     Real* d_h = d_a + when.rows() * layout<Real>(shape).widest_A;
     const Index states = when.sequences * layout<Real>(shape).widest_H;
-    return {d_a, d_h, d_h + states, d_h + 2 * states};
+    return {d_a, d_h, d_h + states, d_h + 2 * states, d_h + 3 * states};
   }
-  Index size() const { return layer().through + when.sequences * layout<Real>(shape).widest_H - memory; }
+  Index size() const {
+    const Layout<Real>& all = layout<Real>(shape);
+    const bool needs_room = LayerSizes<Real>::fills_pages(all.widest_A);
+    return layer().room + (needs_room ? most_depth * spread<Real>(all.widest_H) : 0) - memory;
+  }
 };
 
 template <class Real> Index tape_size(const NetworkShape& shape, const Timetable& when) {

@@ -103,10 +103,14 @@ struct Timetable {
   const Index* active;   // (steps + 1): rows at step t, and a closing 0
   const Index* block;    // (steps + 2): first row of each block; the last entry is the number of rows
   Index steps_before = 0;  // of the same streams
+  bool forgets = false;    // there is no way back: of what only that needs, a tape has room for one step
 
   Index rows() const { return block[steps + 1]; }
   Index real_steps() const { return block[steps + 1] - sequences; }
   Index step_rows() const { return block[steps]; }  // of the blocks that a step begins in
+  // Where on a tape the gates of a step lie, and what else only backward needs of it; and how many rows of that there are.
+  Index kept_row(Index t) const { return forgets ? 0 : block[t]; }
+  Index kept_rows() const { return forgets ? sequences : step_rows(); }
   Index readout_rows(Readout readout) const { return readout == Readout::every ? real_steps() : sequences; }
   Index block_rows(Index t) const { return block[t + 1] - block[t]; }
   // Whether a step goes through the weights from the last ones to the first: every other one does.

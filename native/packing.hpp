@@ -33,6 +33,7 @@ template <class Real> Blocks blocks_below(const NetworkShape& shape, Index layer
 template <class Real> struct LayerSizes {
   Index H, H_pad, D, D_pad, row;
   Index gates, states, columns, x_end, h_first;
+  Index A;  // width of a row of pre-activations; column p of unit i is p · H_pad + i
   bool hidden_bias, has_memory, keeps, resets_before, masks_state, input_as_it_is;
   Blocks below;
 
@@ -48,6 +49,7 @@ template <class Real> struct LayerSizes {
       columns = Cell::COLUMNS, x_end = Cell::X_END, h_first = Cell::H_FIRST;
       has_memory = Cell::has_memory, keeps = Cell::keeps, resets_before = Cell::resets_before;
     });
+    A = spread<Real>(columns * H_pad);
     const bool in_order = columns == 1 || (h_first == 0 && H == H_pad);
     // What comes out of the padding of rows that have none is not looked at by those who gave the inputs. There are rows of
     // W_h behind the last one of W_x.
@@ -55,12 +57,13 @@ template <class Real> struct LayerSizes {
     input_as_it_is = in_order && needs_no_padding && below.count == 1;
   }
 
-  Index A() const { return spread<Real>(columns * H_pad); }  // of a row of pre-activations; column p of unit i is p · H_pad + i
+  static bool fills_pages(Index width) { return width * Index(sizeof(Real)) >= 4096; }
+  bool rows_fill_pages() const { return fills_pages(A); }
   Index W_h_row() const { return spread<Real>(H_pad); }
   // With one column the padding between columns is left out of sums over them.
   Index summed(Index some) const { return columns == 1 ? H : some * H_pad; }
 
-  Index forward_weights() const { return (H + D + 1) * A(); }  // (H + D + 1, A): a row for each number of a state row
+  Index forward_weights() const { return (H + D + 1) * A; }  // (H + D + 1, A): a row for each number of a state row
   // Rows of W_h that need no padding are not copied: the columns that see the state are in the order of its gates.
   bool recurrent_as_it_is() const { return H == W_h_row(); }
   Index recurrent_weights() const { return recurrent_as_it_is() ? 0 : summed(columns - h_first) * W_h_row(); }
@@ -122,7 +125,7 @@ void copy_rows(const Real* from, Index from_row, Index rows, Index columns, Real
 // From the flat parameters W_x (G·H, D), W_h (G·H, H), b_h (G·H) and perhaps b_hn (H) to the layouts above; padding, and
 // weights of columns that do not see input or state, stay zero.
 template <class Cell, class Real> void pack_layer(const LayerSizes<Real>& size, const Real* parameters, Real* packed) {
-  const Index H = size.H, H_pad = size.H_pad, A = size.A(), numbers = size.below.numbers();
+  const Index H = size.H, H_pad = size.H_pad, A = size.A, numbers = size.below.numbers();
   const Real *W_x = parameters, *W_h = W_x + size.W_x(), *b_h = W_h + size.gates * H * H, *b_hn = b_h + size.gates * H;
   Real *forward = packed, *recurrent = forward + size.forward_weights(), *input = recurrent + size.recurrent_weights();
   for (Index p = 0; p < Cell::COLUMNS; ++p) {

@@ -1,4 +1,4 @@
-// Schedules of batches, and what a plan does with its kernels: whole runs, and training update by update.
+// What a plan does with its kernels: whole runs, and training update by update.
 #include "plan.hpp"
 
 #include <algorithm>
@@ -10,45 +10,6 @@
 #include "subnormals.hpp"
 
 namespace rnn {
-
-void Schedule::build(const Index* lengths, const Index* chosen, Index sequences) {
-  const Index before = Index(order_.size());
-  order_.resize(std::size_t(sequences));
-  if (chosen) {
-    std::copy(chosen, chosen + sequences, order_.begin());
-  } else {
-    std::iota(order_.begin(), order_.end(), Index(0));
-  }
-  const Index first = lengths[order_[0]];
-  const bool same = std::all_of(order_.begin(), order_.end(), [&](Index n) { return lengths[n] == first; });
-  if (same && same_length_ == first && before == sequences) return;  // the same shape as last time
-  same_length_ = 0;  // until the tables below are whole
-  if (!same) {
-    std::stable_sort(order_.begin(), order_.end(), [&](Index a, Index b) { return lengths[a] > lengths[b]; });
-  }
-  lay_out(lengths);
-  same_length_ = same ? first : 0;
-}
-
-void Schedule::lay_out(const Index* lengths) {
-  const Index sequences = Index(order_.size());
-  steps_ = lengths[order_[0]];
-  lengths_.resize(std::size_t(sequences));
-  std::transform(order_.begin(), order_.end(), lengths_.begin(), [&](Index n) { return lengths[n]; });
-  active_.assign(std::size_t(steps_) + 1, 0);
-  block_.assign(std::size_t(steps_) + 2, 0);
-  Index running = sequences;
-  for (Index t = 0; t < steps_; ++t) {
-    while (lengths_[std::size_t(running - 1)] <= t) --running;
-    active_[std::size_t(t)] = running;
-  }
-  block_[1] = sequences;
-  for (Index t = 0; t < steps_; ++t) block_[std::size_t(t) + 2] = block_[std::size_t(t) + 1] + active_[std::size_t(t)];
-}
-
-Timetable Schedule::timetable(Pulse& pulse) const {
-  return {pulse, Index(order_.size()), steps_, order_.data(), lengths_.data(), active_.data(), block_.data()};
-}
 
 NetworkDescription::NetworkDescription(std::vector<LayerShape> layers_, const NetworkShape& words)
     : layers(std::move(layers_)), tensor_boundaries{0}, shape(words) {
@@ -84,22 +45,6 @@ NetworkDescription::NetworkDescription(std::vector<LayerShape> layers_, const Ne
   shape.tensor_count = Index(is_matrix.size());
 }
 
-template <class Real>
-void Shares<Real>::deal(const Index* lengths, const Index* chosen, Index sequences, Index count) {
-  count_ = count;
-  if (Index(shares_.size()) < count) shares_.resize(std::size_t(count));
-  if (count == 1) return shares_[0].schedule.build(lengths, chosen, sequences);
-  sorted_.resize(std::size_t(sequences));
-  for (Index i = 0; i < sequences; ++i) sorted_[std::size_t(i)] = chosen ? chosen[i] : i;
-  const auto longer = [&](Index a, Index b) { return lengths[a] > lengths[b]; };
-  if (!std::is_sorted(sorted_.begin(), sorted_.end(), longer)) std::stable_sort(sorted_.begin(), sorted_.end(), longer);
-  for (Index share = 0; share < count; ++share) {
-    dealt_.clear();
-    for (Index i = share; i < sequences; i += count) dealt_.push_back(sorted_[std::size_t(i)]);
-    shares_[std::size_t(share)].schedule.build(lengths, dealt_.data(), Index(dealt_.size()));
-  }
-}
-
 template <class Real> void Tape<Real>::keep(const Inputs<Real>& inputs, const Index* lengths, Index count) {
   sequences = count;
   steps = *std::max_element(lengths, lengths + count);
@@ -133,6 +78,10 @@ namespace {
 // fewer sequences the weights are read more often than they are used.
 constexpr double least_work = 1 << 20;
 constexpr Index least_sequences = 4;
+
+// How many sequences run together where nothing goes back: as many as leave so many numbers, but enough for the weights to be
+// read seldom. The memory of a prediction does not grow with the number of its sequences.
+constexpr Index group_numbers = 1 << 20, least_group = 128;
 constexpr int learning_passes = 3;           // forward and backward are as much work as three times forward
 constexpr Index least_range = 1 << 13, cache_line = 16;  // parameters
 
@@ -181,6 +130,14 @@ Index Plan<Real>::share_count(const Index* lengths, const Index* chosen, Index s
   return std::max(most, Index(1));
 }
 
+template <class Real> Index Plan<Real>::group_size(const Run<Real>& run) const {
+  double numbers = 0;  // about what a step of a sequence leaves on a tape
+  for (const LayerShape& layer : description_->layers) numbers += double(layer.inputs + 1 + layer.hidden * layer.states());
+  double steps = 0;
+  for (Index n = 0; n < run.sequences; ++n) steps += double(run.lengths[n]);
+  return std::max(least_group, Index(double(group_numbers) * double(run.sequences) / (numbers * steps)));
+}
+
 template <class Real> void Plan<Real>::set_benches(const Shares<Real>& shares, Pulse& pulse) {
   if (Index(benches_.size()) < shares.count()) benches_.resize(std::size_t(shares.count()));
   for (Index share = 0; share < shares.count(); ++share) {
@@ -220,17 +177,19 @@ std::unique_ptr<Tape<Real>> Plan<Real>::forward(const Run<Real>& run, const Real
   Tape<Real>& tape = keep_tape ? *kept : own_tape_;
   tape.plan = number_;
   const Index shares = share_count(run.lengths, nullptr, run.sequences, 1);
-  tape.shares.deal(run.lengths, nullptr, run.sequences, shares);
+  tape.shares.deal(run.lengths, nullptr, run.sequences, shares, keep_tape ? Shares<Real>::all : group_size(run));
   for (Index share = 0; share < shares; ++share) {
-    tape.shares.tape(share, kernels_.tape_size(shape(), tape.shares.timetable(share, pulse)));
+    tape.shares.tape(share, kernels_.tape_size(shape(), tape.shares.timetable(share, pulse, !keep_tape)));
   }
   const Index steps = shape().readout == Readout::every ? run.steps : 1;
   Team(shares).run(shares, pulse, [&](Index share, Pulse& own) {
-    const Timetable when = tape.shares.timetable(share, own);
     Real* memory = tape.shares.tape(share, 0);
-    kernels_.forward(shape(), parameters_, packed_.data(), when, run.inputs, state, memory);
-    kernels_.outputs(shape(), when, memory, {result.preactivations, steps}, result.outputs);
-    if (result.final_state) kernels_.final_states(shape(), when, run.inputs.dropout, memory, result.final_state);
+    do {
+      const Timetable when = tape.shares.timetable(share, own, !keep_tape);
+      kernels_.forward(shape(), parameters_, packed_.data(), when, run.inputs, state, memory);
+      kernels_.outputs(shape(), when, memory, {result.preactivations, steps}, result.outputs);
+      if (result.final_state) kernels_.final_states(shape(), when, run.inputs.dropout, memory, result.final_state);
+    } while (tape.shares.begin_next_group(share, run.lengths));
   });
   if (kept) kept->keep(run.inputs, run.lengths, run.sequences);
   return kept;

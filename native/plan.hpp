@@ -3,62 +3,17 @@
 
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <optional>
 #include <stdexcept>
 #include <thread>
 #include <vector>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
-#include "network.hpp"
+#include "shares.hpp"
 #include "threads.hpp"
 
 namespace rnn {
-
-// Asks for large pages, as NumPy does for its arrays: gigabytes then come, go and are walked through in a fraction of the time.
-inline void prefer_large_pages([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) {
-#if defined(MADV_HUGEPAGE)
-  constexpr std::size_t large = std::size_t(1) << 22, page = 4096;
-  if (bytes < large) return;
-  const std::size_t skipped = page - reinterpret_cast<std::uintptr_t>(memory) % page;
-  madvise(static_cast<char*>(memory) + skipped, bytes - skipped, MADV_HUGEPAGE);  // a wish, granted or not
-#endif
-}
-
-// Zeroed memory for vectors of any instruction set; grows, never shrinks.
-template <class Real> class Buffer {
- public:
-  Real* at_least(Index count) {
-    if (count > size_) {
-      memory_.reset();
-      size_ = 0;
-      std::size_t room = std::size_t(count) * sizeof(Real) + alignment;
-      memory_.reset(std::calloc(room, 1));  // the system zeroes large memory where it is first used: nothing waits for it
-      if (!memory_) throw std::bad_alloc();
-      prefer_large_pages(memory_.get(), room);
-      void* first = memory_.get();
-      aligned_ = static_cast<Real*>(std::align(alignment, 1, first, room));
-      size_ = count;
-    }
-    return aligned_;
-  }
-  const Real* data() const { return aligned_; }
-
- private:
-  static constexpr std::size_t alignment = 64;
-  struct Free {
-    void operator()(void* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<void, Free> memory_;
-  Real* aligned_ = nullptr;
-  Index size_ = 0;
-};
 
 // One call at a time. Waiting for another thread's can be interrupted. A call from inside a call, by a signal handler that an
 // interruption runs, would wait for itself, and is refused.
@@ -88,20 +43,6 @@ class Turns {
   std::atomic<std::thread::id> owner_{std::thread::id()};
 };
 
-// Sorts sequences by falling length and lays out their rows; see Timetable.
-class Schedule {
- public:
-  // Row lengths are lengths[chosen[i]], or lengths[i] where chosen is null.
-  void build(const Index* lengths, const Index* chosen, Index sequences);
-  Timetable timetable(Pulse&) const;
-
- private:
-  void lay_out(const Index* lengths);
-
-  std::vector<Index> order_, lengths_, active_, block_;
-  Index steps_ = 0, same_length_ = 0;
-};
-
 struct NetworkDescription {
   std::vector<LayerShape> layers;
   std::vector<Index> tensor_boundaries;
@@ -112,26 +53,6 @@ struct NetworkDescription {
   // `words` has everything that does not follow from the layers.
   NetworkDescription(std::vector<LayerShape> layers, const NetworkShape& words);
   NetworkDescription(const NetworkDescription&) = delete;  // shape points into the vectors
-};
-
-// A batch dealt to threads: sequence by sequence in the order of falling length, so that all shares are about the same work.
-// One share is the batch as it came.
-template <class Real> class Shares {
- public:
-  void deal(const Index* lengths, const Index* chosen, Index sequences, Index count);
-  Index count() const { return count_; }
-  Timetable timetable(Index share, Pulse& pulse) const { return shares_[std::size_t(share)].schedule.timetable(pulse); }
-  Real* tape(Index share, Index size) { return shares_[std::size_t(share)].tape.at_least(size); }
-  const Real* tape(Index share) const { return shares_[std::size_t(share)].tape.data(); }
-
- private:
-  struct Share {
-    Schedule schedule;
-    Buffer<Real> tape;
-  };
-  std::vector<Share> shares_;  // grows, never shrinks
-  std::vector<Index> sorted_, dealt_;
-  Index count_ = 0;
 };
 
 template <class Real> struct Tape {
@@ -245,6 +166,7 @@ template <class Real> class Plan {
   };
 
   Index share_count(const Index* lengths, const Index* chosen, Index sequences, int passes) const;
+  Index group_size(const Run<Real>&) const;
   // The benches of all shares, their workspaces large enough; the first share's gradient is where it is wanted.
   void set_benches(const Shares<Real>&, Pulse&);
   Real* gradient_of_share(Index share, Real* first) {

@@ -32,21 +32,21 @@ Stepper<Real>::Stepper(const PackedNetwork<Real>& network, Index streams)
     : network_(network), long_(work_of_a_step(network) > some_work / streams), pulse_(uninterrupted()) {
   lay_side_by_side(streams, 1, starts_, lengths_);
   schedule_.build(lengths_.data(), nullptr, streams);
-  memory_.at_least(network_.kernels.tape_size(network_.shape, schedule_.timetable(pulse_)));
+  memory_.at_least(network_.kernels.tape_size(network_.shape, schedule_.timetable(pulse_, true)));
 }
 
 template <class Real> void Stepper<Real>::set_state(const Real* state) {
-  const Timetable when = schedule_.timetable(pulse_);
+  const Timetable when = schedule_.timetable(pulse_, true);
   network_.kernels.set_states(network_.shape, network_.parameters, when, state, memory_.at_least(0));
 }
 
 template <class Real> void Stepper<Real>::state(Real* to) const {
-  network_.kernels.states(network_.shape, schedule_.timetable(pulse_), memory_.data(), to);
+  network_.kernels.states(network_.shape, schedule_.timetable(pulse_, true), memory_.data(), to);
 }
 
 template <class Real> void Stepper<Real>::step(const Real* x, const Index* tokens, Real* outputs) {
   const WithoutSubnormals zeros;
-  Timetable when = schedule_.timetable(pulse_);
+  Timetable when = schedule_.timetable(pulse_, true);
   when.steps_before = steps_++;
   const Inputs<Real> inputs{{x, starts_.data(), network_.shape.inputs}, tokens, nullptr};
   Real* memory = memory_.at_least(0);
@@ -68,11 +68,11 @@ void QuickRun<Real>::run(Index sequences, Index steps, const Real* x, const Inde
     sequences_ = 0;  // until all below is whole
     lay_side_by_side(sequences, steps, starts_, lengths_);
     schedule_.build(lengths_.data(), nullptr, sequences);
-    memory_.at_least(network_.kernels.tape_size(shape, schedule_.timetable(pulse)));
+    memory_.at_least(network_.kernels.tape_size(shape, schedule_.timetable(pulse, true)));
     sequences_ = sequences, steps_ = steps;
   }
   const WithoutSubnormals zeros;
-  const Timetable when = schedule_.timetable(pulse);
+  const Timetable when = schedule_.timetable(pulse, true);
   const Inputs<Real> inputs{{x, starts_.data(), shape.inputs}, tokens, nullptr};
   Real* memory = memory_.at_least(0);
   network_.kernels.forward(shape, network_.parameters, network_.packed, when, inputs, nullptr, memory);

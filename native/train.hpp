@@ -224,11 +224,12 @@ template <class Real> struct BackwardRun {
     set_last_states(here, d_final_state, d_seen, seen_width);
     const GradientAbove<Real> above{d_above, width, layer.reverse, when};
     with_layer<Real>(layer, when, tape.mask, [&](auto cell, auto alone) {
-      layer_backward<decltype(cell), alone.value, Real>(here.size, weights, when, tape, above, d);
+      using Cell = decltype(cell);
+      layer_backward<Cell, alone.value && Cell::COLUMNS == 1, Real>(here.size, weights, when, tape, above, d);
     });
     with_cell<Real>(layer, [&](auto cell) {
       using Cell = decltype(cell);
-      layer_weight_gradient<Cell, Real>(here.size, when, tape, d.d_a, into.parameters + here.parameters);
+      layer_weight_gradient<Cell, Real>(here.size, when, tape, d, into.parameters + here.parameters);
       if (into.d_state || layer.learned_state) layer_state_gradient<Cell, Real>(here.size, weights, when, tape, d);
     });
     if (into.d_state || layer.learned_state) first_state_gradient(layer, here);

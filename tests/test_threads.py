@@ -399,10 +399,10 @@ def last():
 
 def test_memory_does_not_grow() -> None:
     code = """
-import gc, resource
-from pathlib import Path
+import gc
 import numpy as np
 from rnn_from_scratch import GRU, Network
+from rnn_from_scratch.benchmark.standalone import peak_bytes
 generator = np.random.default_rng(0)
 X, y = generator.normal(size=(40, 30, 3)), generator.normal(size=(40, 30, 2))
 
@@ -415,10 +415,9 @@ def use(times):
         other = Network(3, [GRU(H)], 2, random_state=0, engine="native", n_threads=3)
         other.fit(X[:N, :T], y[:N, :T], 1, batch_size=int(generator.integers(1, 40)))
     gc.collect()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_bytes()
 
 first = use(100)
 print(use(200) - first)
 """
-    kilobytes = int(run_python(code))
-    assert kilobytes * (1024 if sys.platform != "darwin" else 1) < 8e6
+    assert int(run_python(code)) < 8e6
