@@ -12,10 +12,12 @@ using rnn::Activation;
 using rnn::Cell;
 
 // What forward and backward of a cell see of a vector of units: the state before and after the step, what the weights saw of
-// the state before, the memory, the gates (pre-activations before forward), and one more value that backward needs.
+// the state before, the memory, the gates (pre-activations before forward), and one more value that backward needs; and of
+// the Elman cell its activation.
 template <class Real> struct Units {
   Vector<Real> h_before, seen, h, c_before, c, kept;
   Vector<Real> gate[4];
+  Activation activation;
 };
 
 // Gradients on the way back: by h and c, which become those that flow past the weights into the step before; and by the
@@ -33,12 +35,14 @@ template <Activation ACTIVATION, class Real> inline Vector<Real> activation(Vect
 }
 
 // The slope of the activation where its value is h.
-template <Activation ACTIVATION, class Real> inline Vector<Real> slope(Vector<Real> h) {
+template <class Real> inline Vector<Real> slope(Activation activation, Vector<Real> h) {
   const Vector<Real> one = broadcast<Real>(1);
-  if constexpr (ACTIVATION == Activation::tanh) return one - h * h;
-  if constexpr (ACTIVATION == Activation::sigmoid) return h * (one - h);
-  if constexpr (ACTIVATION == Activation::relu) return h > 0 ? one : Vector<Real>{};
-  return one;
+  switch (activation) {
+    case Activation::tanh: return one - h * h;
+    case Activation::sigmoid: return h * (one - h);
+    case Activation::relu: return h > 0 ? one : Vector<Real>{};
+    default: return one;
+  }
 }
 
 // What every cell has until it says otherwise.
@@ -49,13 +53,16 @@ struct AnyCell {
   static constexpr bool resets_before = false;  // the column n waits for a product with what the reset gate lets through
 };
 
-// h = f(a), and d_a = d_h ⊙ f'(a). See textbook/elman.py.
-template <Activation ACTIVATION, class Real> struct ElmanCell : AnyCell {
+// h = f(a), and d_a = d_h ⊙ f'(a). See textbook/elman.py. On the way forward f has code of its own; f' is a product or less, and
+// one way back serves all.
+template <class Real> struct ElmanCell : AnyCell {
   static constexpr Index COLUMNS = 1, X_END = 1, H_FIRST = 0;
   static constexpr int GATE[] = {0};
 
+  static void backward(const Units<Real>& u, UnitGradients<Real>& d) { d.d_a[0] = d.d_h * slope<Real>(u.activation, u.h); }
+};
+template <Activation ACTIVATION, class Real> struct ActiveElmanCell : ElmanCell<Real> {
   static void forward(Units<Real>& u) { u.h = activation<ACTIVATION, Real>(u.gate[0]); }
-  static void backward(const Units<Real>& u, UnitGradients<Real>& d) { d.d_a[0] = d.d_h * slope<ACTIVATION, Real>(u.h); }
 };
 
 // i, f, g, o; c = f ⊙ c + i ⊙ g; h = o ⊙ tanh c. Keeps tanh c. See textbook/lstm.py.
@@ -142,12 +149,20 @@ template <class Real, class Run> auto with_cell(const rnn::LayerShape& layer, co
   if (layer.cell == Cell::lstm) return run(LSTMCell<Real>{});
   if (layer.cell == Cell::gru_reset_after) return run(GRUCell<Real>{});
   if (layer.cell == Cell::gru_reset_before) return run(GRUResetBeforeCell<Real>{});
-  switch (layer.activation) {
-    case Activation::sigmoid: return run(ElmanCell<Activation::sigmoid, Real>{});
-    case Activation::relu: return run(ElmanCell<Activation::relu, Real>{});
-    case Activation::linear: return run(ElmanCell<Activation::linear, Real>{});
-    default: return run(ElmanCell<Activation::tanh, Real>{});
-  }
+  return run(ElmanCell<Real>{});
+}
+
+// The same with a cell that can go forward.
+template <class Real, class Run> void with_active_cell(const rnn::LayerShape& layer, const Run& run) {
+  with_cell<Real>(layer, [&](auto cell) {
+    if constexpr (decltype(cell)::COLUMNS > 1) return run(cell);
+    else switch (layer.activation) {
+      case Activation::sigmoid: return run(ActiveElmanCell<Activation::sigmoid, Real>{});
+      case Activation::relu: return run(ActiveElmanCell<Activation::relu, Real>{});
+      case Activation::linear: return run(ActiveElmanCell<Activation::linear, Real>{});
+      default: return run(ActiveElmanCell<Activation::tanh, Real>{});
+    }
+  });
 }
 
 }  // namespace

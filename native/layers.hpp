@@ -60,6 +60,7 @@ template <class Cell, class Real> struct Step {
     if constexpr (Cell::COLUMNS == 1) {
       u.h = load(h + row * h_row + unit);
       u.gate[0] = u.h;  // the pre-activation, as long as forward has not been here
+      u.activation = size.activation;
     } else {
 #pragma GCC unroll 4
       for (Index p = 0; p < Cell::COLUMNS; ++p) u.gate[p] = load(gates + row * A + p * size.H_pad + unit);
@@ -408,17 +409,14 @@ template <bool VALUE> struct Bool {
   static constexpr bool value = VALUE;
 };
 
-// Calls run(cell, alone) with the cell of a layer, and whether `layer_forward` may take the short way, and `layer_backward` too if
-// there is one column: one sequence of short steps.
-template <class Real, class Run>
-void with_layer(const LayerShape& layer, const Timetable& when, bool masked, const Run& run) {
-  with_cell<Real>(layer, [&](auto cell) {
-    if constexpr (!decltype(cell)::resets_before) {
-      const bool near = is_near<Real>(decltype(cell)::COLUMNS * layer.hidden, layer.inputs + layer.hidden + 1);
-      if (when.sequences == 1 && !masked && near) return run(cell, Bool<true>{});
-    }
-    run(cell, Bool<false>{});
-  });
+// Calls run(alone): whether a run of a layer may take the short way, which is there for one sequence of short steps.
+template <class Cell, class Real, class Run>
+void alone_or_not(const LayerShape& layer, const Timetable& when, bool masked, const Run& run) {
+  if constexpr (!Cell::resets_before) {
+    const bool near = is_near<Real>(Cell::COLUMNS * layer.hidden, layer.inputs + layer.hidden + 1);
+    if (when.sequences == 1 && !masked && near) return run(Bool<true>{});
+  }
+  run(Bool<false>{});
 }
 
 }  // namespace

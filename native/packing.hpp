@@ -35,12 +35,13 @@ template <class Real> struct LayerSizes {
   Index gates, states, columns, x_end, h_first;
   Index A;  // width of a row of pre-activations; column p of unit i is p · H_pad + i
   bool hidden_bias, has_memory, keeps, resets_before, masks_state, input_as_it_is;
+  rnn::Activation activation;
   Blocks below;
 
   LayerSizes(const NetworkShape& shape, Index layer)
       : H(shape.layers[layer].hidden), H_pad(padded<Real>(H)), gates(shape.layers[layer].gates()),
         states(shape.layers[layer].states()), hidden_bias(rnn::facts(shape.layers[layer].cell).hidden_bias),
-        masks_state(shape.layers[layer].recurrent_dropout > 0), below(blocks_below<Real>(shape, layer)) {
+        masks_state(shape.layers[layer].recurrent_dropout > 0), activation(shape.layers[layer].activation), below(blocks_below<Real>(shape, layer)) {
     D = below.columns();
     D_pad = padded<Real>(D);
     row = H_pad + padded<Real>(D + 1);

@@ -138,8 +138,11 @@ void run(const NetworkShape& shape, const Real* parameters, const Real* packed, 
     if (tape.mask) set_state_mask(when, layer, here.size, *inputs.dropout, tape.mask);
     read_inputs(parts, l, parameters, inputs, tape.rows);
     const LayerWeights<Real> weights = here.weights(packed, parameters);
-    with_layer<Real>(layer, when, tape.mask, [&](auto cell, auto alone) {
-      layer_forward<decltype(cell), alone.value, Real>(here.size, weights, when, tape);
+    with_active_cell<Real>(layer, [&](auto cell) {
+      using Cell = decltype(cell);
+      alone_or_not<Cell, Real>(layer, when, tape.mask, [&](auto alone) {
+        layer_forward<Cell, alone.value, Real>(here.size, weights, when, tape);
+      });
     });
   }
   readout_forward(parts, packed + layout<Real>(shape).readout_packed, inputs.dropout);
@@ -223,12 +226,11 @@ template <class Real> struct BackwardRun {
     const LayerGradients<Real> d = work.layer();
     set_last_states(here, d_final_state, d_seen, seen_width);
     const GradientAbove<Real> above{d_above, width, layer.reverse, when};
-    with_layer<Real>(layer, when, tape.mask, [&](auto cell, auto alone) {
-      using Cell = decltype(cell);
-      layer_backward<Cell, alone.value && Cell::COLUMNS == 1, Real>(here.size, weights, when, tape, above, d);
-    });
     with_cell<Real>(layer, [&](auto cell) {
       using Cell = decltype(cell);
+      alone_or_not<Cell, Real>(layer, when, tape.mask, [&](auto alone) {
+        layer_backward<Cell, alone.value && Cell::COLUMNS == 1, Real>(here.size, weights, when, tape, above, d);
+      });
       layer_weight_gradient<Cell, Real>(here.size, when, tape, d, into.parameters + here.parameters);
       if (into.d_state || layer.learned_state) layer_state_gradient<Cell, Real>(here.size, weights, when, tape, d);
     });
