@@ -64,6 +64,13 @@ inline __attribute__((always_inline)) void accumulate(
   }
 }
 
+// Where most epilogues put a sum: to[row · width + column].
+template <class Real> struct Places {
+  Real* to;
+  Index width;
+  bool adds = false;  // to what is there
+};
+
 // Whether an epilogue has an edge: columns beyond which vectors have no place of their own. It then says which columns are
 // `inside`; of a tile that is not, it gets the rows of sums through `at_edge`, whose code is there once and not for every
 // vector of every tile.
@@ -75,40 +82,60 @@ template <class Real> Operands<Real> from_column(Operands<Real> o, Index column)
   return o;
 }
 
+// Two pairs of operands, one after the other. Tiles there are many of have one loop for both.
+template <int ROWS, int VECTORS, int SPLIT, class Real>
+inline __attribute__((always_inline)) void accumulate_both(
+    Vector<Real> (&sum)[SPLIT][ROWS][VECTORS], const Operands<Real>& first, const Operands<Real>& second, Index row) {
+  const Operands<Real>* pairs[2] = {&first, &second};
+#pragma GCC unroll 1
+  for (int i = 0; i < 2; ++i) accumulate<ROWS, VECTORS, SPLIT, false, Real>(sum, *pairs[i], row);
+}
+
 // However large a product is, its tiles are short: between them a run can be interrupted. The operands begin with the column.
-template <int ROWS, int VECTORS, int SPLIT, bool FAR = false, class Real, class Spent, class Epilogue>
+template <int ROWS, int VECTORS, int SPLIT, bool FAR = false, bool SHORT = false, class Real, class Spent, class Epilogue>
 inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index column, const Operands<Real>& first,
                                                 const Operands<Real>& second, const Epilogue& epilogue) {
   Vector<Real> sum[SPLIT][ROWS][VECTORS] = {};
-  accumulate<ROWS, VECTORS, SPLIT, FAR, Real>(sum, first, row);
-  accumulate<ROWS, VECTORS, SPLIT, FAR, Real>(sum, second, row);
+  if constexpr (SHORT) {
+    accumulate_both<ROWS, VECTORS, SPLIT, Real>(sum, first, second, row);
+  } else {
+    accumulate<ROWS, VECTORS, SPLIT, FAR, Real>(sum, first, row);
+    accumulate<ROWS, VECTORS, SPLIT, FAR, Real>(sum, second, row);
+  }
   pulse.spend(ROWS * VECTORS * (first.depth + second.depth));
-  const auto each_total = [&](const auto& take) __attribute__((always_inline)) {
+  const auto each_sum = [&](const auto& take) __attribute__((always_inline)) {
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; ++r) {
 #pragma GCC unroll 8
-      for (int v = 0; v < VECTORS; ++v) {
-        static_assert(SPLIT == 1 || SPLIT == 2 || SPLIT == 4);
-        if constexpr (SPLIT == 4) {  // in pairs: fewer additions wait for each other
-          sum[0][r][v] += sum[2][r][v];
-          sum[1][r][v] += sum[3][r][v];
-        }
-        if constexpr (SPLIT > 1) sum[0][r][v] += sum[1][r][v];
-        take(r, v * lanes<Real>, sum[0][r][v]);
-      }
+      for (int v = 0; v < VECTORS; ++v) take(r, v * lanes<Real>, sum[0][r][v]);
     }
   };
+  each_sum([&](int r, Index c, Vector<Real>& total) __attribute__((always_inline)) {
+    static_assert(SPLIT == 1 || SPLIT == 2 || SPLIT == 4);
+    const Index v = c / lanes<Real>;
+    if constexpr (SPLIT == 4) total += sum[2][r][v], sum[1][r][v] += sum[3][r][v];  // in pairs: fewer wait for each other
+    if constexpr (SPLIT > 1) total += sum[1][r][v];
+  });
   constexpr Index columns = VECTORS * lanes<Real>;
   if constexpr (has_edge<Epilogue>) {
     if (!epilogue.inside(column, columns)) {
       Real totals[ROWS * columns];
-      each_total([&](int r, Index c, Vector<Real> total) __attribute__((always_inline)) {
+      each_sum([&](int r, Index c, Vector<Real> total) __attribute__((always_inline)) {
         store(totals + r * columns + c, total);
       });
       return epilogue.at_edge(row, ROWS, column, totals, columns);
     }
   }
-  each_total([&](int r, Index c, Vector<Real> total) __attribute__((always_inline)) { epilogue(row + r, column + c, total); });
+  if constexpr (std::is_base_of_v<Places<Real>, Epilogue>) {
+    const Index width = epilogue.width;
+    Real* const to = epilogue.to + row * width + column;
+    if (epilogue.adds) {
+      each_sum([&](int r, Index c, Vector<Real>& total) __attribute__((always_inline)) { total += load(to + r * width + c); });
+    }
+    each_sum([&](int r, Index c, Vector<Real> total) __attribute__((always_inline)) { store(to + r * width + c, total); });
+  } else {
+    each_sum([&](int r, Index c, Vector<Real> total) __attribute__((always_inline)) { epilogue(row + r, column + c, total); });
+  }
 }
 
 // One row: as many columns at once as there are, and enough chains of sums to keep the processor busy. Products with the same
@@ -159,17 +186,8 @@ inline __attribute__((always_inline)) void accumulate_columns(
   if (SPLIT == 2 && k < o.depth) multiply_add(0, k);
 }
 
-// Epilogues that only put sums where they belong; named, so that all their products share one instantiation.
-template <class Real> struct IntoPadded {
-  Real* to;
-  Index width;
-  bool adds = false;  // to what is there
-
-  void operator()(Index row, Index column, Vector<Real> sum) const {
-    Real* const place = to + row * width + column;
-    store(place, adds ? load(place) + sum : sum);
-  }
-};
+// Into rows that are padded to whole vectors.
+template <class Real> struct IntoPadded : Places<Real> {};
 
 // The weights of states, over and over.
 template <class Real>
@@ -209,15 +227,15 @@ void tiles_of_columns(Pulse& pulse, Index column, const Parts& heights, const Op
   Index row = 0;
   for (Index part = 0; part < heights.count; ++part) {
     switch (heights[part]) {
-      case 1: tile<1, VECTORS, (VECTORS > 2 ? 2 : 4)>(pulse, row, column, first, second, epilogue); break;
-      case 2: tile<2, VECTORS, (VECTORS > 2 ? 1 : 2)>(pulse, row, column, first, second, epilogue); break;
-      case 3: tile<3, VECTORS, (VECTORS > 1 ? 1 : 2)>(pulse, row, column, first, second, epilogue); break;
-      case 4: tile<4, VECTORS, (VECTORS > 1 ? 1 : 2)>(pulse, row, column, first, second, epilogue); break;
+      case 1: tile<1, VECTORS, (VECTORS > 2 ? 2 : 4), false, true>(pulse, row, column, first, second, epilogue); break;
+      case 2: tile<2, VECTORS, (VECTORS > 2 ? 1 : 2), false, true>(pulse, row, column, first, second, epilogue); break;
+      case 3: tile<3, VECTORS, (VECTORS > 1 ? 1 : 2), false, true>(pulse, row, column, first, second, epilogue); break;
+      case 4: tile<4, VECTORS, (VECTORS > 1 ? 1 : 2), false, true>(pulse, row, column, first, second, epilogue); break;
       case 5:
-        if constexpr (most_rows == 6) tile<5, VECTORS, 1>(pulse, row, column, first, second, epilogue);
+        if constexpr (most_rows == 6) tile<5, VECTORS, 1, false, true>(pulse, row, column, first, second, epilogue);
         break;
       default:
-        if constexpr (most_rows == 6) tile<6, VECTORS, 1>(pulse, row, column, first, second, epilogue);
+        if constexpr (most_rows == 6) tile<6, VECTORS, 1, false, true>(pulse, row, column, first, second, epilogue);
     }
     row += heights[part];
   }
@@ -295,18 +313,35 @@ void product_in_parts(Pulse& pulse, Index rows, Index columns, Operands<Real> o,
   }
 }
 
-// Rows that are `width` apart, of which only the first `count` numbers are wanted.
-template <class Real> struct IntoRows {
-  Real* to;
-  Index width, count;
-
-  bool inside(Index column, Index columns) const { return column + columns <= count; }
-  void operator()(Index row, Index column, Vector<Real> sum) const { store(to + row * width + column, sum); }
-  __attribute__((noinline)) void at_edge(Index row, Index rows, Index column, const Real* sums, Index columns) const {
-    const Index wanted = count - column < columns ? count - column : columns;
-    for (Index r = 0; r < rows; ++r) copy_row(to + (row + r) * width + column, sums + r * columns, wanted);
+// What is all edge: sums that go through memory wherever they belong. Products that are small, or seldom made, share its code.
+template <class Real> class ThroughMemory {
+ public:
+  // put(row, rows, column, sums, columns) puts rows of sums where they belong.
+  template <class Put> explicit ThroughMemory(const Put& put) : put_(&put) {
+    call_ = [](const void* own, Index row, Index rows, Index column, const Real* sums, Index columns) {
+      (*static_cast<const Put*>(own))(row, rows, column, sums, columns);
+    };
   }
+  static constexpr bool inside(Index, Index) { return false; }
+  void operator()(Index, Index, Vector<Real>) const {}
+  void at_edge(Index row, Index rows, Index column, const Real* sums, Index columns) const {
+    call_(put_, row, rows, column, sums, columns);
+  }
+
+ private:
+  const void* put_;
+  void (*call_)(const void*, Index, Index, Index, const Real*, Index);
 };
-template <class Real> constexpr bool has_edge<IntoRows<Real>> = true;
+template <class Real> constexpr bool has_edge<ThroughMemory<Real>> = true;
+
+// Into rows that are `width` apart, of which only the first `count` numbers are wanted.
+template <class Real>
+void product_into_rows(Pulse& pulse, Index rows, Index columns, const Operands<Real>& o, Real* to, Index width, Index count) {
+  const auto put = [&](Index row, Index some, Index column, const Real* sums, Index columns_there) {
+    const Index wanted = count - column < columns_there ? count - column : columns_there;
+    for (Index r = 0; r < some; ++r) copy_row(to + (row + r) * width + column, sums + r * columns_there, wanted);
+  };
+  product<Real>(pulse, rows, columns, o, no_operands<Real>, ThroughMemory<Real>(put));
+}
 
 }  // namespace

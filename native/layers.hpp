@@ -147,12 +147,13 @@ inline __attribute__((always_inline)) void advance_alone(
 // A step of some rows, `active` of those in its block: first all pre-activations, then the cell.
 template <class Cell, class Real>
 inline __attribute__((always_inline)) void advance_rows(
-    const Timetable& when, const LayerWeights<Real>& weights, const Step<Cell, Real>& step, const StepOperands<Real>& o, Index t) {
+    const Timetable& when, const LayerWeights<Real>& weights, const Step<Cell, Real>& step, const StepOperands<Real>& o,
+    Index t) {
   const Index rows = when.active[t], H_pad = step.size.H_pad, A = step.A;
-  const IntoPadded<Real> sums = Cell::COLUMNS == 1 ? IntoPadded<Real>{step.h, step.h_row} : IntoPadded<Real>{step.gates, A};
+  const IntoPadded<Real> sums = Cell::COLUMNS == 1 ? IntoPadded<Real>{{step.h, step.h_row}} : IntoPadded<Real>{{step.gates, A}};
   const bool backwards = when.turns_back(t);
   const auto columns = [&](Index from, Index to, const Operands<Real>& first, const Operands<Real>& second) {
-    const IntoPadded<Real> into{sums.to + from * H_pad, sums.width};
+    const IntoPadded<Real> into{{sums.to + from * H_pad, sums.width}};
     const Operands<Real> one = from_column(first, from * H_pad), other = from_column(second, from * H_pad);
     if (from < to) product<Real>(when.pulse, rows, (to - from) * H_pad, one, other, into, backwards);
   };
@@ -169,7 +170,7 @@ inline __attribute__((always_inline)) void advance_rows(
     });
     zero(step.kept + rows * H_pad, (when.block_rows(t) - rows) * H_pad);  // rows without a step weigh nothing
     const Operands<Real> by_reset{step.kept, H_pad, 1, weights.reset_forward, H_pad, step.size.H};
-    product<Real>(when.pulse, rows, H_pad, o.by_input, by_reset, IntoPadded<Real>{step.gates, A});
+    product<Real>(when.pulse, rows, H_pad, o.by_input, by_reset, IntoPadded<Real>{{step.gates, A}});
   }
   each_unit<Real>(when, rows, H_pad, [&](Index row, Index unit) {
     Units<Real> u = step.load_units(row, unit);
@@ -259,7 +260,7 @@ void layer_backward(const LayerSizes<Real> size, const LayerWeights<Real> weight
       };
       if (going_on) row_product(purse, H_pad, when.turns_back(t), by_step_after, no_operands<Real>, finish);
     } else {
-      const IntoPadded<Real> into{d.through, H_pad};
+      const IntoPadded<Real> into{{d.through, H_pad}};
       product<Real>(when.pulse, going_on, H_pad, by_step_after, no_operands<Real>, into, when.turns_back(t));
       each_row(when.pulse, 0, going_on, H_pad, [&](Index row) {
         const Real* d_above = above.at(t, row);
@@ -274,7 +275,7 @@ void layer_backward(const LayerSizes<Real> size, const LayerWeights<Real> weight
     });
     if constexpr (Cell::resets_before) {
       const Operands<Real> by_n{d_a, A, 1, weights.reset_recurrent, H_pad, H};
-      product<Real>(when.pulse, when.active[t], H_pad, by_n, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
+      product<Real>(when.pulse, when.active[t], H_pad, by_n, no_operands<Real>, IntoPadded<Real>{{d.through, H_pad}});
       each_unit<Real>(when, when.active[t], H_pad, [&](Index row, Index unit) {
         Vector<Real> d_r, d_seen = Cell::d_reset(step.load_units(row, unit), load(d.through + row * H_pad + unit), d_r);
         if (tape.mask) d_seen *= load(tape.mask + row * H_pad + unit);
@@ -287,17 +288,12 @@ void layer_backward(const LayerSizes<Real> size, const LayerWeights<Real> weight
 }
 
 // Where the gradient of a column's weights goes: the columns of a state row are [h | x | 1].
-template <class Real> struct IntoGradients {
+template <class Real> struct IntoGradients : Places<Real> {  // those of d_W_h, as far as the product has columns for it
   Real *d_W_h, *d_W_x, *d_b;  // null where the column does not see the state, or the input
   Index H, H_pad, D, first;   // first: of the columns, where the product begins
   Blocks below;
-  bool adds;  // to what is there
 
   bool inside(Index column, Index columns) const { return d_W_h && first + column + columns <= H; }
-  void operator()(Index i, Index column, Vector<Real> sum) const {
-    Real* to = d_W_h + i * H + first + column;
-    store(to, adds ? load(to) + sum : sum);
-  }
   __attribute__((noinline)) void at_edge(Index i, Index rows, Index column, const Real* sums, Index columns) const {
     const Index begin = first + column, end = begin + columns;
     // The sums of the columns from `from` on, `count` of them, as far as they are here, into rows that are `width` apart.
@@ -307,8 +303,8 @@ template <class Real> struct IntoGradients {
       const Real* own = sums + (from + skipped - begin);
       to += i * width + skipped;
       for (Index r = 0; r < rows; ++r, to += width, own += columns) {
-        if (!adds) copy_row(to, own, last - skipped);
-        for (Index k = 0; adds && k < last - skipped; ++k) to[k] += own[k];
+        if (!this->adds) copy_row(to, own, last - skipped);
+        for (Index k = 0; this->adds && k < last - skipped; ++k) to[k] += own[k];
       }
     };
     if (d_W_h) put(d_W_h, H, 0, H);
@@ -342,9 +338,9 @@ void layer_weight_gradient(const LayerSizes<Real>& size, const Timetable& when, 
       const Index gate = Cell::GATE[p] * H;
       const bool sees_input = p < Cell::X_END, sees_state = p >= Cell::H_FIRST;
       const Index first = sees_state ? 0 : H_pad;
-      const IntoGradients<Real> into{sees_state ? d_W_h + gate * H : nullptr,
-                                     sees_input ? d_W_x + gate * size.below.numbers() : nullptr,
-                                     sees_input ? d_b_h + gate : d_b_hn, H, H_pad, size.D, first, size.below, row > 0};
+      Real* const into_h = sees_state ? d_W_h + gate * H : nullptr;
+      const IntoGradients<Real> into{{into_h, H, row > 0}, into_h, sees_input ? d_W_x + gate * size.below.numbers() : nullptr,
+                                     sees_input ? d_b_h + gate : d_b_hn, H, H_pad, size.D, first, size.below};
       Operands<Real> over_time = columns_of_rows(size, d.d_a + row * size.A + p * H_pad, depth, d.room);
       over_time.b = tape.rows + row * size.row + first, over_time.b_depth = size.row;
       product<Real>(when.pulse, H, size.row - first, over_time, no_operands<Real>, into);
@@ -352,28 +348,12 @@ void layer_weight_gradient(const LayerSizes<Real>& size, const Timetable& when, 
   }
   if constexpr (Cell::resets_before) {
     const Operands<Real> by_s{d.d_a, 1, size.A, tape.kept, H_pad, rows};
-    product<Real>(when.pulse, H, H_pad, by_s, no_operands<Real>, IntoRows<Real>{d_W_h + Cell::GATE[0] * H * H, H, H});
+    product_into_rows(when.pulse, H, H_pad, by_s, d_W_h + Cell::GATE[0] * H * H, H, H);
   }
 }
 
-// Adds sums to rows whose place depends on the length of their sequence.
-template <class Real> struct AddReversed {
-  Real* to;
-  Index width, step;
-  const Timetable& when;
-
-  bool inside(Index, Index) const { return false; }  // all of it is an edge: seldom needed, and its code is there once
-  void operator()(Index, Index, Vector<Real>) const {}
-  __attribute__((noinline)) void at_edge(Index row, Index rows, Index column, const Real* sums, Index columns) const {
-    for (Index r = 0; r < rows; ++r, sums += columns) {
-      Real* place = to + when.place(when.time_of(true, step, row + r), row + r) * width + column;
-      for (Index c = 0; c < columns; c += lanes<Real>) store(place + c, load(place + c) + load(sums + c));
-    }
-  }
-};
-template <class Real> constexpr bool has_edge<AddReversed<Real>> = true;
-
-// d_x = d_a W_x into rows (real steps, width ≥ D_pad) in the order of time. A reverse direction adds to what is there.
+// d_x = d_a W_x into rows (real steps, width ≥ D_pad) in the order of time. A reverse direction adds to what is there, to rows
+// whose place depends on the length of their sequence.
 template <class Real>
 void layer_input_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when, bool reverse,
                           const Real* d_a, Real* d_x, Index width) {
@@ -383,11 +363,17 @@ void layer_input_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>
     const auto write = [&](const auto& into) {
       product<Real>(when.pulse, when.active[t], size.D_pad, by_step, no_operands<Real>, into);
     };
-    if (reverse) {
-      write(AddReversed<Real>{d_x, width, t, when});
-    } else {
-      write(IntoPadded<Real>{d_x + when.place(t, 0) * width, width});
+    if (!reverse) {
+      write(IntoPadded<Real>{{d_x + when.place(t, 0) * width, width}});
+      continue;
     }
+    const auto add = [&](Index row, Index rows, Index column, const Real* sums, Index columns) {
+      for (Index r = 0; r < rows; ++r, sums += columns) {
+        Real* place = d_x + when.place(when.time_of(true, t, row + r), row + r) * width + column;
+        for (Index c = 0; c < columns; c += lanes<Real>) store(place + c, load(place + c) + load(sums + c));
+      }
+    };
+    write(ThroughMemory<Real>(add));
   }
 }
 
@@ -399,7 +385,7 @@ void layer_state_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>
   const Index H_pad = size.H_pad;
   const Operands<Real> by_first_step{d.d_a + Cell::H_FIRST * H_pad, size.A, 1, weights.recurrent, size.W_h_row(),
                                      size.summed(Cell::COLUMNS - Cell::H_FIRST)};
-  product<Real>(when.pulse, when.sequences, H_pad, by_first_step, no_operands<Real>, IntoPadded<Real>{d.through, H_pad});
+  product<Real>(when.pulse, when.sequences, H_pad, by_first_step, no_operands<Real>, IntoPadded<Real>{{d.through, H_pad}});
   each_unit<Real>(when, when.sequences, H_pad, [&](Index row, Index unit) {
     store(d.d_h + row * H_pad + unit, d_h_before<Cell>(tape, d, row * H_pad + unit));
   });

@@ -41,7 +41,8 @@ template <class Real> struct LayerSizes {
   LayerSizes(const NetworkShape& shape, Index layer)
       : H(shape.layers[layer].hidden), H_pad(padded<Real>(H)), gates(shape.layers[layer].gates()),
         states(shape.layers[layer].states()), hidden_bias(rnn::facts(shape.layers[layer].cell).hidden_bias),
-        masks_state(shape.layers[layer].recurrent_dropout > 0), activation(shape.layers[layer].activation), below(blocks_below<Real>(shape, layer)) {
+        masks_state(shape.layers[layer].recurrent_dropout > 0), activation(shape.layers[layer].activation),
+        below(blocks_below<Real>(shape, layer)) {
     D = below.columns();
     D_pad = padded<Real>(D);
     row = H_pad + padded<Real>(D + 1);
