@@ -53,8 +53,8 @@ struct AnyCell {
   static constexpr bool resets_before = false;  // the column n waits for a product with what the reset gate lets through
 };
 
-// h = f(a), and d_a = d_h ⊙ f'(a). See textbook/elman.py. On the way forward each f has code of its own; f' is a product or less,
-// and one way back serves all.
+// h = f(a), and d_a = d_h ⊙ f'(a). See textbook/elman.py. On the way forward each f has code of its own; f' is a product or
+// less, and one way back serves all.
 template <class Real> struct ElmanCell : AnyCell {
   static constexpr Index COLUMNS = 1, X_END = 1, H_FIRST = 0;
   static constexpr int GATE[] = {0};
