@@ -17,7 +17,7 @@ using rnn::Cell;
 template <class Real> struct Units {
   Vector<Real> h_before, seen, h, c_before, c, kept;
   Vector<Real> gate[4];
-  Activation activation;
+  Activation activation{};
 };
 
 // Gradients on the way back: by h and c, which become those that flow past the weights into the step before; and by the

@@ -242,7 +242,9 @@ void tiles_of_columns(Pulse& pulse, Index column, const Parts& heights, const Op
 }
 
 // Whether rows of b lie so far apart that they compete for the same lines of the nearest cache.
-template <class Real> bool compete(const Operands<Real>& o) { return o.b_depth * Index(sizeof(Real)) % 256 == 0; }
+template <class Real> bool compete(const Operands<Real>& o) {
+  return o.depth > 1 && o.b_depth * Index(sizeof(Real)) % 256 == 0;
+}
 
 // A few columns of a b that is far away, copied so that one row follows the other: many tiles read them, from a few pages
 // instead of one page per row.

@@ -320,8 +320,8 @@ template <class Real> constexpr bool has_edge<IntoGradients<Real>> = true;
 // below reads them across, and more pages than the processor keeps the addresses of would slow it down.
 template <class Real>
 Operands<Real> columns_of_rows(const LayerSizes<Real>& size, const Real* d_a, Index rows, Real* room) {
-  if (!size.rows_fill_pages()) return {d_a, 1, size.A, nullptr, 0, rows};
-  const Index width = spread<Real>(size.H_pad);
+  const Index width = size.gate_row();
+  if (width == 0) return {d_a, 1, size.A, nullptr, 0, rows};
   copy_rows(d_a, size.A, rows, size.H_pad, room, width);
   return {room, 1, width, nullptr, 0, rows};
 }

@@ -39,7 +39,7 @@ template <class Real> struct LayerView {
 template <class Real> struct Layout {
   ReadoutSizes<Real> readout;
   Index readout_packed, packed;  // where the readout's packed weights begin, and the size of all
-  Index widest_level, widest_A, widest_H;
+  Index widest_level, widest_A, widest_H, widest_gate_row;
 
   const LayerView<Real>* views() const { return reinterpret_cast<const LayerView<Real>*>(this + 1); }
 };
@@ -57,7 +57,7 @@ template <class Real> Index layout_bytes(const NetworkShape& shape) {
 }
 
 template <class Real> void lay_out(const NetworkShape& shape, void* memory) {
-  Layout<Real> all{ReadoutSizes<Real>(shape), 0, 0, 0, 0, 0};
+  Layout<Real> all{ReadoutSizes<Real>(shape), 0, 0, 0, 0, 0, 0};
   all.widest_level = all.readout.W_pad;
   char* to = static_cast<char*>(memory) + sizeof(all);
   Index parameters = shape.embedding_size(), state = 0;
@@ -68,6 +68,7 @@ template <class Real> void lay_out(const NetworkShape& shape, void* memory) {
     all.widest_level = size.D_pad > all.widest_level ? size.D_pad : all.widest_level;
     all.widest_A = size.A > all.widest_A ? size.A : all.widest_A;
     all.widest_H = size.H_pad > all.widest_H ? size.H_pad : all.widest_H;
+    all.widest_gate_row = size.gate_row() > all.widest_gate_row ? size.gate_row() : all.widest_gate_row;
     all.readout_packed += size.packed();
     parameters += shape.layers[l].own_parameters();
     state += shape.layers[l].states() * shape.layers[l].hidden;
@@ -146,11 +147,7 @@ template <class Real> struct WorkspaceParts {
     const Index states = when.sequences * layout<Real>(shape).widest_H;
     return {d_a, d_h, d_h + states, d_h + 2 * states, d_h + 3 * states};
   }
-  Index size() const {
-    const Layout<Real>& all = layout<Real>(shape);
-    const bool needs_room = LayerSizes<Real>::fills_pages(all.widest_A);
-    return layer().room + (needs_room ? most_depth * spread<Real>(all.widest_H) : 0) - memory;
-  }
+  Index size() const { return layer().room + most_depth * layout<Real>(shape).widest_gate_row - memory; }
 };
 
 template <class Real> Index tape_size(const NetworkShape& shape, const Timetable& when) {

@@ -59,8 +59,8 @@ template <class Real> struct LayerSizes {
     input_as_it_is = in_order && needs_no_padding && below.count == 1;
   }
 
-  static bool fills_pages(Index width) { return width * Index(sizeof(Real)) >= 4096; }
-  bool rows_fill_pages() const { return fills_pages(A); }
+  // Where each row of pre-activations fills pages, the width of rows that have the columns of one gate only.
+  Index gate_row() const { return A * Index(sizeof(Real)) >= 4096 ? spread<Real>(H_pad) : 0; }
   Index W_h_row() const { return spread<Real>(H_pad); }
   // With one column the padding between columns is left out of sums over them.
   Index summed(Index some) const { return columns == 1 ? H : some * H_pad; }

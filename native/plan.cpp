@@ -375,8 +375,6 @@ template <class Real> Report Plan<Real>::train_updates(const Training<Real>& tra
   return report;
 }
 
-template class Shares<float>;
-template class Shares<double>;
 template struct Tape<float>;
 template struct Tape<double>;
 template class Plan<float>;

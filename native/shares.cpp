@@ -51,7 +51,7 @@ void Shares<Real>::deal(const Index* lengths, const Index* chosen, Index sequenc
   count_ = count, group_ = (most + groups - 1) / groups;  // all about as large
   if (Index(shares_.size()) < count) shares_.resize(std::size_t(count));
   if (count == 1 && groups == 1) {
-    shares_[0].waiting.clear();
+    shares_[0].dealt.clear();
     return shares_[0].schedule.build(lengths, chosen, sequences);
   }
   sorted_.resize(std::size_t(sequences));
@@ -59,20 +59,19 @@ void Shares<Real>::deal(const Index* lengths, const Index* chosen, Index sequenc
   const auto longer = [&](Index a, Index b) { return lengths[a] > lengths[b]; };
   if (!std::is_sorted(sorted_.begin(), sorted_.end(), longer)) std::stable_sort(sorted_.begin(), sorted_.end(), longer);
   for (Index share = 0; share < count; ++share) {
-    std::vector<Index>& waiting = shares_[std::size_t(share)].waiting;
-    waiting.clear();
-    for (Index i = share; i < sequences; i += count) waiting.push_back(sorted_[std::size_t(i)]);
-    std::reverse(waiting.begin(), waiting.end());
+    Share& own = shares_[std::size_t(share)];
+    own.dealt.clear(), own.begun = 0;
+    for (Index i = share; i < sequences; i += count) own.dealt.push_back(sorted_[std::size_t(i)]);
     begin_next_group(share, lengths);
   }
 }
 
 template <class Real> bool Shares<Real>::begin_next_group(Index number, const Index* lengths) {
   Share& share = shares_[std::size_t(number)];
-  const Index left = Index(share.waiting.size()), size = std::min(group_, left);
-  if (size == 0) return false;
-  share.schedule.build(lengths, share.waiting.data() + (left - size), size);
-  share.waiting.resize(std::size_t(left - size));
+  const Index size = std::min(group_, Index(share.dealt.size()) - share.begun);
+  if (size <= 0) return false;
+  share.schedule.build(lengths, share.dealt.data() + share.begun, size);
+  share.begun += size;
   return true;
 }
 

@@ -87,7 +87,8 @@ template <class Real> class Shares {
 
  private:
   struct Share {
-    std::vector<Index> waiting;  // the sequences of groups to come, the next one at the end
+    std::vector<Index> dealt;  // sequences; groups take them in this order
+    Index begun = 0;           // of them
     Schedule schedule;
     Buffer<Real> tape;
   };

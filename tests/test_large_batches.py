@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -110,53 +108,3 @@ def test_groups_of_rows_are_of_nearly_one_size() -> None:
     assert numpy_engine._groups(127, 1 << 20) == [slice(0, 127)]
     sizes = [group.stop - group.start for group in numpy_engine._groups(1000, 1 << 12)]
     assert sizes == [333, 333, 334]
-
-
-# --- Predictions of the native engine, which run in groups of sequences ---
-
-IN_GROUPS: dict[str, tuple[list[Any], dict[str, Any]]] = {
-    "elman": ([Elman(80)], {"readout": "every"}),
-    "lstm": ([LSTM(40, learned_state=True)], {"readout": "last"}),
-    "gru": ([GRU(30, reset="before"), GRU(30)], {"readout": "mean"}),
-    "both ways": ([LSTM(24, bidirectional=True)], {"readout": "every"}),
-    "tokens": ([GRU(70)], {"readout": "last", "vocabulary_size": 7}),
-}
-
-
-@pytest.mark.parametrize("alike", [True, False], ids=["of one length", "of many lengths"])
-@pytest.mark.parametrize("n_threads", [1, 2])
-@pytest.mark.parametrize("name", IN_GROUPS)
-def test_predictions_in_groups(native: None, name: str, n_threads: int, alike: bool) -> None:
-    """`forward` keeps what every sequence leaves, and so cannot run them in groups."""
-    layers, words = IN_GROUPS[name]
-    network = Network(3, layers, O, dtype="float64", random_state=3, engine="native", n_threads=n_threads, **words)
-    rng = np.random.default_rng(2)
-    with network.edit_parameters() as p:
-        for values in p.values():
-            values[...] = rng.normal(size=values.shape) * 0.2
-    N = 450
-    lengths = np.full(N, 140) if alike else rng.integers(80, 200, size=N)
-    X = [rng.integers(7, size=T) if "vocabulary_size" in words else rng.normal(size=(T, 3)) for T in lengths]
-    whole = network.forward(X)
-    outputs, states = network.predict(X, return_states=True)
-    assert_close(outputs, whole.outputs, "outputs")
-    for state, values in whole.final_state.items():
-        assert_close(states[state], values, state)
-    if alike:  # without another look, from an array
-        assert_close(network.predict(np.array(X)), whole.outputs, "outputs at once")
-
-
-def test_memory_of_a_prediction_does_not_grow_with_its_sequences(native: None) -> None:
-    code = """
-import numpy as np
-from rnn_from_scratch import LSTM, Network
-from rnn_from_scratch.benchmark.standalone import peak_bytes
-network = Network(4, [LSTM(64)], 1, readout="last", random_state=0, engine="native", n_threads=1)
-X = np.ones((600, 100, 4), np.float32)
-network.predict(X[:200])
-before = peak_bytes()
-network.predict(X)
-print(peak_bytes() - before)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    assert int(done.stdout) < 6e6  # the states of 400 more sequences alone are 400 · 100 · 2 · 64 numbers, 20 MB
