@@ -36,8 +36,8 @@ def test_predictions_in_groups(name: str, n_threads: int, alike: bool) -> None:
     with network.edit_parameters() as p:
         for values in p.values():
             values[...] = rng.normal(size=values.shape) * 0.2
-    N = 450
-    lengths = np.full(N, 140) if alike else rng.integers(80, 200, size=N)
+    N = 300
+    lengths = np.full(N, 115) if alike else rng.integers(80, 160, size=N)
     X = [rng.integers(7, size=T) if "vocabulary_size" in words else rng.normal(size=(T, 3)) for T in lengths]
     whole = network.forward(X)
     outputs, states = network.predict(X, return_states=True)
@@ -66,13 +66,8 @@ print(peak_bytes() - before)
 
 @pytest.mark.parametrize(
     "layers",
-    [
-        [LSTM(256), LSTM(264)],
-        [GRU(260), GRU(256)],
-        [Elman(1024), Elman(1026)],
-        [LSTM(128, bidirectional=True), LSTM(132)],
-    ],
-    ids=["lstm", "gru", "elman", "both ways"],
+    [[LSTM(256), LSTM(264)], [GRU(260), GRU(256)], [LSTM(128, bidirectional=True), LSTM(132)]],
+    ids=["lstm", "gru", "both ways"],
 )
 def test_wide_layers_of_nearly_one_size_have_room(layers: list[Any], dtype: str) -> None:
     """More rows than one part of the gradient of the weights; rows that fill pages, and layers just not as wide."""
