@@ -336,14 +336,22 @@ template <class Real> class ThroughMemory {
 };
 template <class Real> constexpr bool has_edge<ThroughMemory<Real>> = true;
 
-// Into rows that are `width` apart, of which only the first `count` numbers are wanted.
+// Into rows that are `width` apart, of which only the first `count` numbers are wanted, less than a vector of them in the last
+// one; or added to what is there.
 template <class Real>
-void product_into_rows(Pulse& pulse, Index rows, Index columns, const Operands<Real>& o, Real* to, Index width, Index count) {
-  const auto put = [&](Index row, Index some, Index column, const Real* sums, Index columns_there) {
-    const Index wanted = count - column < columns_there ? count - column : columns_there;
-    for (Index r = 0; r < some; ++r) copy_row(to + (row + r) * width + column, sums + r * columns_there, wanted);
+void product_into_rows(Pulse& pulse, Index rows, Index columns, const Operands<Real>& o, Real* to, Index width, Index count,
+                       bool adds = false) {
+  const Index whole = count / lanes<Real> * lanes<Real>;
+  if (whole > 0) product<Real>(pulse, rows, whole, o, no_operands<Real>, IntoPadded<Real>{{to, width, adds}});
+  if (whole == columns) return;
+  const auto put = [&](Index row, Index some, Index, const Real* sums, Index columns_there) {
+    for (Index r = 0; r < some; ++r, sums += columns_there) {
+      Real* const place = to + (row + r) * width + whole;
+      if (!adds) copy_row(place, sums, count - whole);
+      for (Index k = 0; adds && k < count - whole; ++k) place[k] += sums[k];
+    }
   };
-  product<Real>(pulse, rows, columns, o, no_operands<Real>, ThroughMemory<Real>(put));
+  product<Real>(pulse, rows, columns - whole, from_column(o, whole), no_operands<Real>, ThroughMemory<Real>(put));
 }
 
 }  // namespace

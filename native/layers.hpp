@@ -213,9 +213,10 @@ template <class Real> struct GradientAbove {
 };
 
 // Room for backward: d_a (rows of blocks 0 … T-1, A); and (N, H_pad) each: the gradients by the last states, which become
-// those by the first ones on the way, and what comes through the weights; and for `columns_of_rows`.
+// those by the first ones on the way, and what comes through the weights; for `columns_of_rows`; and the gradient of the
+// weights by [x | 1], turned round (D + 1, A).
 template <class Real> struct LayerGradients {
-  Real *d_a, *d_h, *d_c, *through, *room;
+  Real *d_a, *d_h, *d_c, *through, *room, *turned;
 };
 
 // The gradient by the states that a step began with, from the step itself: what came through the weights, and past them.
@@ -287,35 +288,6 @@ void layer_backward(const LayerSizes<Real> size, const LayerWeights<Real> weight
   }
 }
 
-// Where the gradient of a column's weights goes: the columns of a state row are [h | x | 1].
-template <class Real> struct IntoGradients : Places<Real> {  // those of d_W_h, as far as the product has columns for it
-  Real *d_W_h, *d_W_x, *d_b;  // null where the column does not see the state, or the input
-  Index H, H_pad, D, first;   // first: of the columns, where the product begins
-  Blocks below;
-
-  bool inside(Index column, Index columns) const { return d_W_h && first + column + columns <= H; }
-  __attribute__((noinline)) void at_edge(Index i, Index rows, Index column, const Real* sums, Index columns) const {
-    const Index begin = first + column, end = begin + columns;
-    // The sums of the columns from `from` on, `count` of them, as far as they are here, into rows that are `width` apart.
-    const auto put = [&](Real* to, Index width, Index from, Index count) {
-      const Index skipped = begin > from ? begin - from : 0, last = end - from < count ? end - from : count;
-      if (last <= skipped) return;
-      const Real* own = sums + (from + skipped - begin);
-      to += i * width + skipped;
-      for (Index r = 0; r < rows; ++r, to += width, own += columns) {
-        if (!this->adds) copy_row(to, own, last - skipped);
-        for (Index k = 0; this->adds && k < last - skipped; ++k) to[k] += own[k];
-      }
-    };
-    if (d_W_h) put(d_W_h, H, 0, H);
-    for (Index b = 0; d_W_x && b < below.count; ++b) {
-      put(d_W_x + b * below.size, below.numbers(), H_pad + b * below.distance, below.size);
-    }
-    put(d_b, 1, H_pad + D, 1);
-  }
-};
-template <class Real> constexpr bool has_edge<IntoGradients<Real>> = true;
-
 // The gradients by one column's pre-activations in some rows, closer together where each row has pages of its own: the product
 // below reads them across, and more pages than the processor keeps the addresses of would slow it down.
 template <class Real>
@@ -326,28 +298,48 @@ Operands<Real> columns_of_rows(const LayerSizes<Real>& size, const Real* d_a, In
   return {room, 1, width, nullptr, 0, rows};
 }
 
-// d_W_x, d_W_h, d_b_h and d_b_hn in the flat order: for each column a product over all rows of all steps, some rows at a time.
+// From rows for the numbers of [x | 1], as the forward weights have them, to d_W_x, d_b_h and d_b_hn in the flat order.
+template <class Cell, class Real>
+void turn_input_gradient(const LayerSizes<Real>& size, const Real* turned, Real* d_W_x, Real* d_b_h, Real* d_b_hn) {
+  const Index H = size.H, H_pad = size.H_pad, A = size.A, numbers = size.below.numbers();
+  for (Index p = 0; p < Cell::COLUMNS; ++p) {
+    const Index gate = Cell::GATE[p] * H;
+    copy_row(p < Cell::X_END ? d_b_h + gate : d_b_hn, turned + size.D * A + p * H_pad, H);
+    for (Index b = 0; p < Cell::X_END && b < size.below.count; ++b) {
+      const Real* block = turned + b * size.below.distance * A + p * H_pad;
+      transpose<false>(block, A, size.below.size, H, d_W_x + gate * numbers + b * size.below.size, numbers);
+    }
+  }
+}
+
+// d_W_x, d_W_h, d_b_h and d_b_hn in the flat order: products over all rows of all steps, some rows at a time. Those of a
+// column's W_h come out as they are wanted. Those by [x | 1], of which there may be few, come out turned round, so that the
+// padding between them is not multiplied.
 template <class Cell, class Real>
 void layer_weight_gradient(const LayerSizes<Real>& size, const Timetable& when, const LayerTape<Real>& tape,
                            const LayerGradients<Real>& d, Real* gradient) {
-  const Index H = size.H, H_pad = size.H_pad, rows = when.step_rows();
+  const Index H = size.H, H_pad = size.H_pad, D = size.D, A = size.A, rows = when.step_rows(), seen = Cell::X_END * H_pad;
   Real *d_W_x = gradient, *d_W_h = d_W_x + size.W_x(), *d_b_h = d_W_h + size.gates * H * H, *d_b_hn = d_b_h + size.gates * H;
   for (Index row = 0; row < rows; row += most_depth) {
     const Index depth = rows - row < most_depth ? rows - row : most_depth;
-    for (Index p = 0; p < Cell::COLUMNS; ++p) {
-      const Index gate = Cell::GATE[p] * H;
-      const bool sees_input = p < Cell::X_END, sees_state = p >= Cell::H_FIRST;
-      const Index first = sees_state ? 0 : H_pad;
-      Real* const into_h = sees_state ? d_W_h + gate * H : nullptr;
-      const IntoGradients<Real> into{{into_h, H, row > 0}, into_h, sees_input ? d_W_x + gate * size.below.numbers() : nullptr,
-                                     sees_input ? d_b_h + gate : d_b_hn, H, H_pad, size.D, first, size.below};
-      Operands<Real> over_time = columns_of_rows(size, d.d_a + row * size.A + p * H_pad, depth, d.room);
-      over_time.b = tape.rows + row * size.row + first, over_time.b_depth = size.row;
-      product<Real>(when.pulse, H, size.row - first, over_time, no_operands<Real>, into);
+    const bool adds = row > 0;
+    const Real *states = tape.rows + row * size.row, *d_a = d.d_a + row * A;
+    for (Index p = Cell::H_FIRST; p < Cell::COLUMNS; ++p) {
+      Operands<Real> by_state = columns_of_rows(size, d_a + p * H_pad, depth, d.room);
+      by_state.b = states, by_state.b_depth = size.row;
+      product_into_rows(when.pulse, H, H_pad, by_state, d_W_h + Cell::GATE[p] * H * H, H, H, adds);
+    }
+    const Operands<Real> by_input{states + H_pad, 1, size.row, d_a, A, depth};
+    product<Real>(when.pulse, D + 1, seen, by_input, no_operands<Real>, IntoPadded<Real>{{d.turned, A, adds}});
+    if constexpr (Cell::X_END < Cell::COLUMNS) {  // columns that see no input have a bias
+      const Operands<Real> by_one{states + H_pad + D, 1, size.row, d_a + seen, A, depth};
+      const IntoPadded<Real> biases{{d.turned + D * A + seen, A, adds}};
+      product<Real>(when.pulse, 1, (Cell::COLUMNS - Cell::X_END) * H_pad, by_one, no_operands<Real>, biases);
     }
   }
+  turn_input_gradient<Cell>(size, d.turned, d_W_x, d_b_h, d_b_hn);
   if constexpr (Cell::resets_before) {
-    const Operands<Real> by_s{d.d_a, 1, size.A, tape.kept, H_pad, rows};
+    const Operands<Real> by_s{d.d_a, 1, A, tape.kept, H_pad, rows};
     product_into_rows(when.pulse, H, H_pad, by_s, d_W_h + Cell::GATE[0] * H * H, H, H);
   }
 }

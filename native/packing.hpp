@@ -59,8 +59,9 @@ template <class Real> struct LayerSizes {
     input_as_it_is = in_order && needs_no_padding && below.count == 1;
   }
 
-  // Where each row of pre-activations fills pages, the width of rows that have the columns of one gate only.
-  Index gate_row() const { return A * Index(sizeof(Real)) >= 4096 ? spread<Real>(H_pad) : 0; }
+  // Where each row of pre-activations fills half a page, the width of rows that have the columns of one gate only.
+  Index gate_row() const { return A * Index(sizeof(Real)) >= 2048 ? spread<Real>(H_pad) : 0; }
+  Index turned() const { return (D + 1) * A; }  // the gradient of the weights by [x | 1], a row for each of their numbers
   Index W_h_row() const { return spread<Real>(H_pad); }
   // With one column the padding between columns is left out of sums over them.
   Index summed(Index some) const { return columns == 1 ? H : some * H_pad; }
@@ -92,8 +93,9 @@ template <class Real> struct LayerWeights {
 
 // Writes the transpose of `from`, (rows, columns) with rows from_row apart, its columns padded to whole vectors:
 // to[c · to_row + r] = from[r · from_row + c]. A vector of rows at a time, so that every cache line is written whole. Whole
-// squares are read at the ends of rows, too: behind a matrix of so many rows there is a bias of as many parameters.
-template <class Real>
+// squares are read at the ends of rows, too: behind a matrix of so many rows there is a bias of as many parameters. What does
+// not PAD leaves what is behind its columns alone.
+template <bool PAD = true, class Real>
 void transpose(const Real* from, Index from_row, Index rows, Index columns, Real* to, Index to_row) {
   Index r = 0;
   for (; r + lanes<Real> <= rows; r += lanes<Real>) {
@@ -113,7 +115,7 @@ void transpose(const Real* from, Index from_row, Index rows, Index columns, Real
   }
   for (Index c = 0; r < rows && c < columns; ++c) {  // fewer rows than fill a vector
     Real* column = to + c * to_row + r;
-    store(column, Vector<Real>{});
+    if constexpr (PAD) store(column, Vector<Real>{});
     for (Index i = 0; i < rows - r; ++i) column[i] = from[(r + i) * from_row + c];
   }
 }
