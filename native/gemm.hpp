@@ -82,6 +82,14 @@ template <class Real> Operands<Real> from_column(Operands<Real> o, Index column)
   return o;
 }
 
+template <class Real> inline const Operands<Real>& as_they_are(const Operands<Real>& o) { return o; }
+
+// The same sum from its last term to its first.
+template <class Real> inline Operands<Real> from_the_end(const Operands<Real>& o) {
+  const Index last = o.depth - 1;
+  return {o.a + last * o.a_depth, o.a_row, -o.a_depth, o.b + last * o.b_depth, -o.b_depth, o.depth};
+}
+
 // Two pairs of operands, one after the other. Tiles there are many of have one loop for both.
 template <int ROWS, int VECTORS, int SPLIT, class Real>
 inline __attribute__((always_inline)) void accumulate_both(
@@ -138,30 +146,36 @@ inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index c
   }
 }
 
+// Whether what one row is multiplied with lies in the nearest cache; or in the nearest two.
+template <class Real> constexpr bool is_nearest(Index columns, Index depth) {
+  return columns * depth * Index(sizeof(Real)) <= Index(28) << 10;
+}
+template <class Real> constexpr bool is_near(Index columns, Index depth) {
+  return columns * depth * Index(sizeof(Real)) <= Index(128) << 10;
+}
+
 // One row: as many columns at once as there are, and enough chains of sums to keep the processor busy. Products with the same
-// b, one after the other, go through the columns in turn `backwards`: what the one before read last is still near.
+// b, one after the other, go through it in turn `backwards`, columns and rows: what the one before read last is still near.
 template <bool FAR = false, class Real, class Spent, class Epilogue>
 inline __attribute__((always_inline)) void row_product(Spent& pulse, Index columns, bool backwards, const Operands<Real>& first,
                                                        const Operands<Real>& second, const Epilogue& epilogue) {
   constexpr Index L = lanes<Real>;
   const Index fours = columns / (4 * L) * (4 * L);
-  Index column = backwards ? fours - 4 * L : 0;
-  const Index step = backwards ? -4 * L : 4 * L;
-  for (; column >= 0 && column < fours; column += step) {
-    tile<1, 4, 2, FAR>(pulse, 0, column, from_column(first, column), from_column(second, column), epilogue);
+  const auto columns_from = [&](const auto& at, Index column) __attribute__((always_inline)) {
+    tile<1, 4, 2, FAR>(pulse, 0, column, from_column(at(first), column), from_column(at(second), column), epilogue);
+  };
+  if (backwards && !is_nearest<Real>(columns, first.depth + second.depth)) {
+    for (Index column = fours - 4 * L; column >= 0; column -= 4 * L) columns_from(from_the_end<Real>, column);
+  } else {
+    for (Index column = 0; column < fours; column += 4 * L) columns_from(as_they_are<Real>, column);
   }
-  column = fours;
+  Index column = fours;
   for (; column + 2 * L <= columns; column += 2 * L) {
     tile<1, 2, 4>(pulse, 0, column, from_column(first, column), from_column(second, column), epilogue);
   }
   for (; column < columns; column += L) {
     tile<1, 1, 4>(pulse, 0, column, from_column(first, column), from_column(second, column), epilogue);
   }
-}
-
-// Whether what one row is multiplied with lies in the nearest caches.
-template <class Real> constexpr bool is_near(Index columns, Index depth) {
-  return columns * depth * Index(sizeof(Real)) <= Index(128) << 10;
 }
 
 // Adds one row's share to columns FIRST … LAST − 1 of some units: column p of a vector of units begins p · `distance` behind b.

@@ -98,6 +98,11 @@ template <class Real> struct StepOperands {
       : by_input{rows + size.H_pad, size.row, 1, weights.forward + size.H * A, A, size.D + 1},
         by_bias{rows + size.H_pad + size.D, size.row, 1, weights.forward + (size.H + size.D) * A, A, 1},
         by_state{rows, size.row, 1, weights.forward, A, size.H} {}
+  StepOperands from_the_end() const {
+    StepOperands turned = *this;
+    turned.by_input = ::from_the_end(by_input), turned.by_state = ::from_the_end(by_state);
+    return turned;
+  }
 };
 
 // All of a step for some units of one row: their pre-activations stay in registers until the cell has made states of them.
@@ -138,7 +143,13 @@ inline __attribute__((always_inline)) void advance_alone(
   } else {
     constexpr Index pair = 2 * lanes<Real>;
     const Index pairs = H_pad / pair;
-    for (Index i = 0; i < pairs; ++i) advance_units<Cell, 2>(step, o, (backwards ? pairs - 1 - i : i) * pair);
+    const bool turns = backwards && !is_nearest<Real>(step.A, o.by_input.depth + o.by_state.depth);
+    if (turns) {
+      const StepOperands<Real> turned = o.from_the_end();
+      for (Index i = pairs - 1; i >= 0; --i) advance_units<Cell, 2>(step, turned, i * pair);
+    } else {
+      for (Index i = 0; i < pairs; ++i) advance_units<Cell, 2>(step, o, i * pair);
+    }
     if (pairs * pair < H_pad) advance_units<Cell, 1>(step, o, pairs * pair);
     purse.spend(step.A / lanes<Real> * (o.by_input.depth + o.by_state.depth));
   }
