@@ -23,23 +23,14 @@ template <class Real> struct Operands {
 
 template <class Real> constexpr Operands<Real> no_operands{nullptr, 0, 0, nullptr, 0, 0};
 
-// Far from the processor, b is asked for so many rows before it is needed: wide apart as they lie, no processor guesses them.
-constexpr Index rows_ahead = 16, cache_line_bytes = 64;
-
 // Adds one pair of operands to a tile. SPLIT chains of sums run side by side where the tile alone has too few of them to
 // hide the latency of a fused multiply-add.
-template <int ROWS, int VECTORS, int SPLIT, bool FAR, class Real>
+template <int ROWS, int VECTORS, int SPLIT, class Real>
 inline __attribute__((always_inline)) void accumulate(
     Vector<Real> (&sum)[SPLIT][ROWS][VECTORS], const Operands<Real>& o, Index row) {
   const Real* a = o.a + row * o.a_row;
   const Real* b = o.b;
   const auto multiply_add = [&](int s) __attribute__((always_inline)) {
-    if constexpr (FAR) {
-#pragma GCC unroll 8
-      for (Index byte = 0; byte < VECTORS * vector_bytes; byte += cache_line_bytes) {
-        __builtin_prefetch(reinterpret_cast<const char*>(b + rows_ahead * o.b_depth) + byte);
-      }
-    }
     Vector<Real> w[VECTORS];
 #pragma GCC unroll 8
     for (int v = 0; v < VECTORS; ++v) w[v] = load(b + v * lanes<Real>);
@@ -96,19 +87,19 @@ inline __attribute__((always_inline)) void accumulate_both(
     Vector<Real> (&sum)[SPLIT][ROWS][VECTORS], const Operands<Real>& first, const Operands<Real>& second, Index row) {
   const Operands<Real>* pairs[2] = {&first, &second};
 #pragma GCC unroll 1
-  for (int i = 0; i < 2; ++i) accumulate<ROWS, VECTORS, SPLIT, false, Real>(sum, *pairs[i], row);
+  for (int i = 0; i < 2; ++i) accumulate<ROWS, VECTORS, SPLIT, Real>(sum, *pairs[i], row);
 }
 
 // However large a product is, its tiles are short: between them a run can be interrupted. The operands begin with the column.
-template <int ROWS, int VECTORS, int SPLIT, bool FAR = false, bool SHORT = false, class Real, class Spent, class Epilogue>
+template <int ROWS, int VECTORS, int SPLIT, bool SHORT = false, class Real, class Spent, class Epilogue>
 inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index column, const Operands<Real>& first,
                                                 const Operands<Real>& second, const Epilogue& epilogue) {
   Vector<Real> sum[SPLIT][ROWS][VECTORS] = {};
   if constexpr (SHORT) {
     accumulate_both<ROWS, VECTORS, SPLIT, Real>(sum, first, second, row);
   } else {
-    accumulate<ROWS, VECTORS, SPLIT, FAR, Real>(sum, first, row);
-    accumulate<ROWS, VECTORS, SPLIT, FAR, Real>(sum, second, row);
+    accumulate<ROWS, VECTORS, SPLIT, Real>(sum, first, row);
+    accumulate<ROWS, VECTORS, SPLIT, Real>(sum, second, row);
   }
   pulse.spend(ROWS * VECTORS * (first.depth + second.depth));
   const auto each_sum = [&](const auto& take) __attribute__((always_inline)) {
@@ -146,7 +137,7 @@ inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index c
   }
 }
 
-// Whether what one row is multiplied with lies in the nearest cache; or in the nearest two.
+// Whether what one row is multiplied with lies in the nearest cache, or in the nearest two.
 template <class Real> constexpr bool is_nearest(Index columns, Index depth) {
   return columns * depth * Index(sizeof(Real)) <= Index(28) << 10;
 }
@@ -156,13 +147,13 @@ template <class Real> constexpr bool is_near(Index columns, Index depth) {
 
 // One row: as many columns at once as there are, and enough chains of sums to keep the processor busy. Products with the same
 // b, one after the other, go through it in turn `backwards`, columns and rows: what the one before read last is still near.
-template <bool FAR = false, class Real, class Spent, class Epilogue>
+template <class Real, class Spent, class Epilogue>
 inline __attribute__((always_inline)) void row_product(Spent& pulse, Index columns, bool backwards, const Operands<Real>& first,
                                                        const Operands<Real>& second, const Epilogue& epilogue) {
   constexpr Index L = lanes<Real>;
   const Index fours = columns / (4 * L) * (4 * L);
   const auto columns_from = [&](const auto& at, Index column) __attribute__((always_inline)) {
-    tile<1, 4, 2, FAR>(pulse, 0, column, from_column(at(first), column), from_column(at(second), column), epilogue);
+    tile<1, 4, 2>(pulse, 0, column, from_column(at(first), column), from_column(at(second), column), epilogue);
   };
   if (backwards && !is_nearest<Real>(columns, first.depth + second.depth)) {
     for (Index column = fours - 4 * L; column >= 0; column -= 4 * L) columns_from(from_the_end<Real>, column);
@@ -203,17 +194,6 @@ inline __attribute__((always_inline)) void accumulate_columns(
 // Into rows that are padded to whole vectors.
 template <class Real> struct IntoPadded : Places<Real> {};
 
-// The weights of states, over and over.
-template <class Real>
-void single_row(Pulse& pulse, Index columns, bool backwards, const Operands<Real>& first, const Operands<Real>& second,
-                const IntoPadded<Real>& into) {
-  if (is_near<Real>(columns, first.depth + second.depth)) {
-    row_product(pulse, columns, backwards, first, second, into);
-  } else {
-    row_product<true>(pulse, columns, backwards, first, second, into);
-  }
-}
-
 // The largest tile: its sums, a row of b and a broadcast number of a fill the registers.
 constexpr Index most_rows = vector_registers == 32 ? 6 : 4;
 constexpr Index most_vectors = vector_registers == 32 ? 4 : 3;
@@ -241,15 +221,15 @@ void tiles_of_columns(Pulse& pulse, Index column, const Parts& heights, const Op
   Index row = 0;
   for (Index part = 0; part < heights.count; ++part) {
     switch (heights[part]) {
-      case 1: tile<1, VECTORS, (VECTORS > 2 ? 2 : 4), false, true>(pulse, row, column, first, second, epilogue); break;
-      case 2: tile<2, VECTORS, (VECTORS > 2 ? 1 : 2), false, true>(pulse, row, column, first, second, epilogue); break;
-      case 3: tile<3, VECTORS, (VECTORS > 1 ? 1 : 2), false, true>(pulse, row, column, first, second, epilogue); break;
-      case 4: tile<4, VECTORS, (VECTORS > 1 ? 1 : 2), false, true>(pulse, row, column, first, second, epilogue); break;
+      case 1: tile<1, VECTORS, (VECTORS > 2 ? 2 : 4), true>(pulse, row, column, first, second, epilogue); break;
+      case 2: tile<2, VECTORS, (VECTORS > 2 ? 1 : 2), true>(pulse, row, column, first, second, epilogue); break;
+      case 3: tile<3, VECTORS, (VECTORS > 1 ? 1 : 2), true>(pulse, row, column, first, second, epilogue); break;
+      case 4: tile<4, VECTORS, (VECTORS > 1 ? 1 : 2), true>(pulse, row, column, first, second, epilogue); break;
       case 5:
-        if constexpr (most_rows == 6) tile<5, VECTORS, 1, false, true>(pulse, row, column, first, second, epilogue);
+        if constexpr (most_rows == 6) tile<5, VECTORS, 1, true>(pulse, row, column, first, second, epilogue);
         break;
       default:
-        if constexpr (most_rows == 6) tile<6, VECTORS, 1, false, true>(pulse, row, column, first, second, epilogue);
+        if constexpr (most_rows == 6) tile<6, VECTORS, 1, true>(pulse, row, column, first, second, epilogue);
     }
     row += heights[part];
   }
@@ -290,7 +270,7 @@ template <class Real, class Epilogue>
 __attribute__((noinline)) void product(Pulse& pulse, Index rows, Index columns, const Operands<Real>& first,
                                        const Operands<Real>& second, const Epilogue& epilogue, bool backwards = false) {
   if constexpr (std::is_same_v<Epilogue, IntoPadded<Real>>) {
-    if (rows == 1) return single_row(pulse, columns, backwards, first, second, epilogue);
+    if (rows == 1) return row_product(pulse, columns, backwards, first, second, epilogue);
   }
   if constexpr (std::is_same_v<Epilogue, IntoPadded<Real>>) {
     if (second.depth == 0 && first.depth > deepest_at_once) return product_in_parts(pulse, rows, columns, first, epilogue);

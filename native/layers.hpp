@@ -126,8 +126,9 @@ inline __attribute__((always_inline)) void advance_units(
   }
 }
 
-// A step of one sequence, so short that calling a product for it would be felt. The input's share comes first: it does not wait
-// for the state of the step before.
+// A step of one sequence: so short that calling a product for it would be felt; or so long that its weights come from far away,
+// and units are made of some while the next ones come. The input's share comes first: it does not wait for the state of the
+// step before.
 template <class Cell, class Real>
 inline __attribute__((always_inline)) void advance_alone(
     Purse& purse, const Step<Cell, Real>& step, const StepOperands<Real>& o, bool backwards) {
@@ -398,12 +399,10 @@ template <bool VALUE> struct Bool {
   static constexpr bool value = VALUE;
 };
 
-// Calls run(alone): whether a run of a layer may take the short way, which is there for one sequence of short steps.
-template <class Cell, class Real, class Run>
-void alone_or_not(const LayerShape& layer, const Timetable& when, bool masked, const Run& run) {
+// Calls run(alone): whether a run of a layer may take the short way, which is there for one sequence.
+template <class Cell, class Run> void alone_or_not(const Timetable& when, bool masked, const Run& run) {
   if constexpr (!Cell::resets_before) {
-    const bool near = is_near<Real>(Cell::COLUMNS * layer.hidden, layer.inputs + layer.hidden + 1);
-    if (when.sequences == 1 && !masked && near) return run(Bool<true>{});
+    if (when.sequences == 1 && !masked) return run(Bool<true>{});
   }
   run(Bool<false>{});
 }

@@ -140,7 +140,7 @@ void run(const NetworkShape& shape, const Real* parameters, const Real* packed, 
     const LayerWeights<Real> weights = here.weights(packed, parameters);
     with_active_cell<Real>(layer, [&](auto cell) {
       using Cell = decltype(cell);
-      alone_or_not<Cell, Real>(layer, when, tape.mask, [&](auto alone) {
+      alone_or_not<Cell>(when, tape.mask, [&](auto alone) {
         layer_forward<Cell, alone.value, Real>(here.size, weights, when, tape);
       });
     });
@@ -228,7 +228,7 @@ template <class Real> struct BackwardRun {
     const GradientAbove<Real> above{d_above, width, layer.reverse, when};
     with_cell<Real>(layer, [&](auto cell) {
       using Cell = decltype(cell);
-      alone_or_not<Cell, Real>(layer, when, tape.mask, [&](auto alone) {
+      alone_or_not<Cell>(when, tape.mask, [&](auto alone) {
         layer_backward<Cell, alone.value && Cell::COLUMNS == 1, Real>(here.size, weights, when, tape, above, d);
       });
       layer_weight_gradient<Cell, Real>(here.size, when, tape, d, into.parameters + here.parameters);
