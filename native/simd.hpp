@@ -154,6 +154,11 @@ template <class Real> inline Vector<Real> absolute(Vector<Real> x) {
   return reinterpret_cast<Vector<Real>>(reinterpret_cast<Bits<Real>>(x) ^ sign_bit<Real>(x));
 }
 
+// −|x|
+template <class Real> inline Vector<Real> below_zero(Vector<Real> x) {
+  return reinterpret_cast<Vector<Real>>(reinterpret_cast<Bits<Real>>(x) | reinterpret_cast<Bits<Real>>(-Vector<Real>{}));
+}
+
 // `size` ≥ 0 with the sign of x.
 template <class Real> inline Vector<Real> with_sign_of(Vector<Real> size, Vector<Real> x) {
   return reinterpret_cast<Vector<Real>>(reinterpret_cast<Bits<Real>>(size) | sign_bit<Real>(x));

@@ -58,7 +58,8 @@ template <int FACTOR, int LIFT, bool ROUGHLY, class Real> struct Exponential {
   explicit Exponential(Vector<Real> x) {
     const Vector<Real> shifted = x * (FACTOR * C::log2_e) + C::rounder;
     const Vector<Real> k = shifted - C::rounder;
-    Vector<Real> r = FACTOR * x - k * (ROUGHLY ? C::ln2_high + C::ln2_low : C::ln2_high);
+    const Vector<Real> scaled = FACTOR == 2 ? x + x : x;  // by no product: that would be fused, and r would wait for another one
+    Vector<Real> r = scaled - k * (ROUGHLY ? C::ln2_high + C::ln2_low : C::ln2_high);
     if constexpr (!ROUGHLY) r -= k * C::ln2_low;
     const Bits<Real> exponent = (reinterpret_cast<Bits<Real>>(shifted) + (C::bias + LIFT)) << C::mantissa_bits;
     scale = reinterpret_cast<Vector<Real>>(exponent);
@@ -75,13 +76,13 @@ template <int FACTOR, int LIFT, bool ROUGHLY, class Real> struct Exponential {
   }
 };
 
-// eˣ · 2ᴸᴵᶠᵀ for x ≤ 0 as a fraction: large enough to keep its digits however small eˣ is.
+// eˣ · 2ᴸᴵᶠᵀ for x ≤ 0 as a fraction: large enough to keep its digits however small eˣ is. Below `lowest` it is nothing of the
+// kind, and whoever asked puts the limit there at the end: looking at x first would keep everything else waiting.
 template <class Real> struct LiftedExponential {
   Vector<Real> over, under;
 
   explicit LiftedExponential(Vector<Real> x) {
-    const Vector<Real> lowest = broadcast<Real>(ExpConstants<Real>::lowest);
-    const Exponential<1, ExpConstants<Real>::lift, false, Real> e(x < lowest ? lowest : x);
+    const Exponential<1, ExpConstants<Real>::lift, false, Real> e(x);
     over = e.scale * (e.even + e.odd);
     under = e.even - e.odd;
   }
@@ -90,7 +91,8 @@ template <class Real> struct LiftedExponential {
 // eˣ for x ≤ 0. It comes down in one product, which rounds to a subnormal number where it has to.
 template <class Real> inline Vector<Real> exp_of_negative(Vector<Real> x) {
   const LiftedExponential<Real> e(x);
-  return e.over / e.under * (1 / power_of_two<Real>(ExpConstants<Real>::lift));
+  const Vector<Real> value = e.over / e.under * (1 / power_of_two<Real>(ExpConstants<Real>::lift));
+  return x < ExpConstants<Real>::lowest ? Vector<Real>{} : value;
 }
 
 // tanh x = (e²ˣ − 1) / (e²ˣ + 1), both multiplied with what e²ˣ is divided by, and written as a common part and a rest: so
@@ -107,9 +109,11 @@ template <class Real> inline Vector<Real> tanh_of(Vector<Real> x) {
 // σ(x) = 1 / (1 + e⁻ˣ), with e⁻ˡˣˡ so that nothing overflows and the lower tail keeps its digits; both sides of the fraction
 // are lifted.
 template <class Real> inline Vector<Real> sigmoid_of(Vector<Real> x) {
-  const LiftedExponential<Real> e(-absolute<Real>(x));
+  const Vector<Real> below = below_zero<Real>(x), limit = x < 0 ? Vector<Real>{} : broadcast<Real>(1);
+  const LiftedExponential<Real> e(below);
   const Vector<Real> one = e.under * power_of_two<Real>(ExpConstants<Real>::lift);
-  return (x >= 0 ? one : e.over) / (e.over + one);
+  const Vector<Real> value = (x >= 0 ? one : e.over) / (e.over + one);
+  return below < ExpConstants<Real>::lowest ? limit : value;
 }
 
 // What the benchmark holds the kernels against: functions that wait for each other, as the steps of a sequence do, and
