@@ -187,12 +187,14 @@ template <class Real> struct Padded {
 };
 
 // Where backward puts gradients. d_inputs and d_state may be null: not wanted. With first_states, nobody gave a state, and
-// the gradient by the learned ones goes into `parameters`; else that is zero.
+// the gradient by the learned ones goes into `parameters`; else that is zero. A tape that nobody wants afterwards is spent:
+// gradients may take the place of what they were made from, which need not come to the processor once more.
 template <class Real> struct Gradients {
   Real* parameters;
   Padded<Real> d_inputs;
   Real* d_state;
   bool first_states;
+  bool spends_tape = false;
 };
 
 // The kernels of one instruction set and precision. Sizes are counted in numbers of type Real. What has a timetable can be

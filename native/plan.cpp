@@ -249,7 +249,7 @@ std::optional<double> Plan<Real>::run(const MiniBatch<Real>& batch, Team& team, 
     if (batch.final_state) kernels_.final_states(shape(), when, batch.inputs.dropout, tape, batch.final_state);
     if (!learns) return;
     losses_[std::size_t(share)] = kernels_.loss(shape(), when, tape, batch.targets, weight, workspace);
-    const Gradients<Real> into{gradient_of_share(share, gradient), {nullptr, 0}, batch.d_state, !batch.state};
+    const Gradients<Real> into{gradient_of_share(share, gradient), {nullptr, 0}, batch.d_state, !batch.state, true};
     kernels_.backward(shape(), parameters_, packed_.data(), when, batch.inputs, tape, nullptr, workspace, into);
   });
   if (!learns) return std::nullopt;

@@ -223,7 +223,8 @@ template <class Real> struct BackwardRun {
     const LayerView<Real>& here = view<Real>(shape, l);
     const LayerTape<Real> tape = parts.layer(l, inputs.dropout);
     const LayerWeights<Real> weights = here.weights(packed, parameters);
-    const LayerGradients<Real> d = work.layer();
+    LayerGradients<Real> d = work.layer();
+    if (into.spends_tape && here.size.columns > 1 && !here.size.resets_before) d.d_a = tape.gates;
     set_last_states(here, d_final_state, d_seen, seen_width);
     const GradientAbove<Real> above{d_above, width, layer.reverse, when};
     with_cell<Real>(layer, [&](auto cell) {
