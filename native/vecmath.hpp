@@ -58,7 +58,7 @@ template <int FACTOR, int LIFT, bool ROUGHLY, class Real> struct Exponential {
   explicit Exponential(Vector<Real> x) {
     const Vector<Real> shifted = x * (FACTOR * C::log2_e) + C::rounder;
     const Vector<Real> k = shifted - C::rounder;
-    const Vector<Real> scaled = FACTOR == 2 ? x + x : x;  // by no product: that would be fused, and r would wait for another one
+    const Vector<Real> scaled = FACTOR == 2 ? x + x : x;  // not a product: that would be fused, and r wait for another one
     Vector<Real> r = scaled - k * (ROUGHLY ? C::ln2_high + C::ln2_low : C::ln2_high);
     if constexpr (!ROUGHLY) r -= k * C::ln2_low;
     const Bits<Real> exponent = (reinterpret_cast<Bits<Real>>(shifted) + (C::bias + LIFT)) << C::mantissa_bits;
