@@ -62,10 +62,9 @@ template <class Real> struct Places {
   bool adds = false;  // to what is there
 };
 
-// Whether an epilogue has an edge: columns beyond which vectors have no place of their own. It then says which columns are
-// `inside`; of a tile that is not, it gets the rows of sums through `at_edge`, whose code is there once and not for every
-// vector of every tile.
-template <class Epilogue> constexpr bool has_edge = false;
+// Whether an epilogue takes the sums of a tile from memory, as rows: its code is there once, and not for every vector of every
+// tile.
+template <class Epilogue> constexpr bool through_memory = false;
 
 // The same operands, beginning with another column of b.
 template <class Real> Operands<Real> from_column(Operands<Real> o, Index column) {
@@ -115,17 +114,12 @@ inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index c
     if constexpr (SPLIT == 4) total += sum[2][r][v], sum[1][r][v] += sum[3][r][v];  // in pairs: fewer wait for each other
     if constexpr (SPLIT > 1) total += sum[1][r][v];
   });
-  constexpr Index columns = VECTORS * lanes<Real>;
-  if constexpr (has_edge<Epilogue>) {
-    if (!epilogue.inside(column, columns)) {
-      Real totals[ROWS * columns];
-      each_sum([&](int r, Index c, Vector<Real> total) __attribute__((always_inline)) {
-        store(totals + r * columns + c, total);
-      });
-      return epilogue.at_edge(row, ROWS, column, totals, columns);
-    }
-  }
-  if constexpr (std::is_base_of_v<Places<Real>, Epilogue>) {
+  if constexpr (through_memory<Epilogue>) {
+    constexpr Index columns = VECTORS * lanes<Real>;
+    Real totals[ROWS * columns];
+    each_sum([&](int r, Index c, Vector<Real> total) __attribute__((always_inline)) { store(totals + r * columns + c, total); });
+    epilogue(row, ROWS, column, totals, columns);
+  } else if constexpr (std::is_base_of_v<Places<Real>, Epilogue>) {
     const Index width = epilogue.width;
     Real* const to = epilogue.to + row * width + column;
     if (epilogue.adds) {
@@ -309,7 +303,7 @@ void product_in_parts(Pulse& pulse, Index rows, Index columns, Operands<Real> o,
   }
 }
 
-// What is all edge: sums that go through memory wherever they belong. Products that are small, or seldom made, share its code.
+// Puts sums wherever they belong. Products that are small, or seldom made, share its code.
 template <class Real> class ThroughMemory {
  public:
   // put(row, rows, column, sums, columns) puts rows of sums where they belong.
@@ -318,9 +312,7 @@ template <class Real> class ThroughMemory {
       (*static_cast<const Put*>(own))(row, rows, column, sums, columns);
     };
   }
-  static constexpr bool inside(Index, Index) { return false; }
-  void operator()(Index, Index, Vector<Real>) const {}
-  void at_edge(Index row, Index rows, Index column, const Real* sums, Index columns) const {
+  void operator()(Index row, Index rows, Index column, const Real* sums, Index columns) const {
     call_(put_, row, rows, column, sums, columns);
   }
 
@@ -328,7 +320,7 @@ template <class Real> class ThroughMemory {
   const void* put_;
   void (*call_)(const void*, Index, Index, Index, const Real*, Index);
 };
-template <class Real> constexpr bool has_edge<ThroughMemory<Real>> = true;
+template <class Real> constexpr bool through_memory<ThroughMemory<Real>> = true;
 
 // Into rows that are `width` apart, of which only the first `count` numbers are wanted, less than a vector of them in the last
 // one; or added to what is there.
