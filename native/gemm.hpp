@@ -72,14 +72,6 @@ template <class Real> Operands<Real> from_column(Operands<Real> o, Index column)
   return o;
 }
 
-template <class Real> inline const Operands<Real>& as_they_are(const Operands<Real>& o) { return o; }
-
-// The same sum from its last term to its first.
-template <class Real> inline Operands<Real> from_the_end(const Operands<Real>& o) {
-  const Index last = o.depth - 1;
-  return {o.a + last * o.a_depth, o.a_row, -o.a_depth, o.b + last * o.b_depth, -o.b_depth, o.depth};
-}
-
 // Two pairs of operands, one after the other. Tiles there are many of have one loop for both.
 template <int ROWS, int VECTORS, int SPLIT, class Real>
 inline __attribute__((always_inline)) void accumulate_both(
@@ -117,7 +109,9 @@ inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index c
   if constexpr (through_memory<Epilogue>) {
     constexpr Index columns = VECTORS * lanes<Real>;
     Real totals[ROWS * columns];
-    each_sum([&](int r, Index c, Vector<Real> total) __attribute__((always_inline)) { store(totals + r * columns + c, total); });
+    each_sum([&](int r, Index c, Vector<Real> total) __attribute__((always_inline)) {
+      store(totals + r * columns + c, total);
+    });
     epilogue(row, ROWS, column, totals, columns);
   } else if constexpr (std::is_base_of_v<Places<Real>, Epilogue>) {
     const Index width = epilogue.width;
@@ -131,30 +125,19 @@ inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index c
   }
 }
 
-// Whether what one row is multiplied with lies in the nearest cache, or in the nearest two.
-template <class Real> constexpr bool is_nearest(Index columns, Index depth) {
-  return columns * depth * Index(sizeof(Real)) <= Index(28) << 10;
-}
-template <class Real> constexpr bool is_near(Index columns, Index depth) {
-  return columns * depth * Index(sizeof(Real)) <= Index(128) << 10;
-}
-
 // One row: as many columns at once as there are, and enough chains of sums to keep the processor busy. Products with the same
-// b, one after the other, go through it in turn `backwards`, columns and rows: what the one before read last is still near.
+// b, one after the other, go through the columns in turn `backwards`: what the one before read last is still near.
 template <class Real, class Spent, class Epilogue>
 inline __attribute__((always_inline)) void row_product(Spent& pulse, Index columns, bool backwards, const Operands<Real>& first,
                                                        const Operands<Real>& second, const Epilogue& epilogue) {
   constexpr Index L = lanes<Real>;
   const Index fours = columns / (4 * L) * (4 * L);
-  const auto columns_from = [&](const auto& at, Index column) __attribute__((always_inline)) {
-    tile<1, 4, 2>(pulse, 0, column, from_column(at(first), column), from_column(at(second), column), epilogue);
-  };
-  if (backwards && !is_nearest<Real>(columns, first.depth + second.depth)) {
-    for (Index column = fours - 4 * L; column >= 0; column -= 4 * L) columns_from(from_the_end<Real>, column);
-  } else {
-    for (Index column = 0; column < fours; column += 4 * L) columns_from(as_they_are<Real>, column);
+  Index column = backwards ? fours - 4 * L : 0;
+  const Index step = backwards ? -4 * L : 4 * L;
+  for (; column >= 0 && column < fours; column += step) {
+    tile<1, 4, 2>(pulse, 0, column, from_column(first, column), from_column(second, column), epilogue);
   }
-  Index column = fours;
+  column = fours;
   for (; column + 2 * L <= columns; column += 2 * L) {
     tile<1, 2, 4>(pulse, 0, column, from_column(first, column), from_column(second, column), epilogue);
   }
@@ -234,6 +217,11 @@ template <class Real> bool compete(const Operands<Real>& o) {
   return o.depth > 1 && o.b_depth * Index(sizeof(Real)) % 256 == 0;
 }
 
+// What lies in the nearest caches.
+template <class Real> constexpr bool is_near(Index columns, Index depth) {
+  return columns * depth * Index(sizeof(Real)) <= Index(128) << 10;
+}
+
 // A few columns of a b that is far away, copied so that one row follows the other: many tiles read them, from a few pages
 // instead of one page per row.
 constexpr Index least_tiles = 16;
@@ -265,8 +253,6 @@ __attribute__((noinline)) void product(Pulse& pulse, Index rows, Index columns, 
                                        const Operands<Real>& second, const Epilogue& epilogue, bool backwards = false) {
   if constexpr (std::is_same_v<Epilogue, IntoPadded<Real>>) {
     if (rows == 1) return row_product(pulse, columns, backwards, first, second, epilogue);
-  }
-  if constexpr (std::is_same_v<Epilogue, IntoPadded<Real>>) {
     if (second.depth == 0 && first.depth > deepest_at_once) return product_in_parts(pulse, rows, columns, first, epilogue);
   }
   const Parts heights(rows, most_rows), vectors(columns / lanes<Real>, most_vectors);
@@ -322,22 +308,22 @@ template <class Real> class ThroughMemory {
 };
 template <class Real> constexpr bool through_memory<ThroughMemory<Real>> = true;
 
-// Into rows that are `width` apart, of which only the first `count` numbers are wanted, less than a vector of them in the last
-// one; or added to what is there.
+// Into rows that are `width` apart, of `count` numbers each, less than a vector of them in the last one; or added to what is
+// there. b has whole vectors.
 template <class Real>
-void product_into_rows(Pulse& pulse, Index rows, Index columns, const Operands<Real>& o, Real* to, Index width, Index count,
+void product_into_rows(Pulse& pulse, Index rows, const Operands<Real>& o, Real* to, Index width, Index count,
                        bool adds = false) {
   const Index whole = count / lanes<Real> * lanes<Real>;
   if (whole > 0) product<Real>(pulse, rows, whole, o, no_operands<Real>, IntoPadded<Real>{{to, width, adds}});
-  if (whole == columns) return;
-  const auto put = [&](Index row, Index some, Index, const Real* sums, Index columns_there) {
-    for (Index r = 0; r < some; ++r, sums += columns_there) {
+  if (whole == count) return;
+  const auto put = [&](Index row, Index some, Index, const Real* sums, Index columns) {
+    for (Index r = 0; r < some; ++r, sums += columns) {
       Real* const place = to + (row + r) * width + whole;
       if (!adds) copy_row(place, sums, count - whole);
       for (Index k = 0; adds && k < count - whole; ++k) place[k] += sums[k];
     }
   };
-  product<Real>(pulse, rows, columns - whole, from_column(o, whole), no_operands<Real>, ThroughMemory<Real>(put));
+  product<Real>(pulse, rows, lanes<Real>, from_column(o, whole), no_operands<Real>, ThroughMemory<Real>(put));
 }
 
 }  // namespace

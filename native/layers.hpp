@@ -1,7 +1,7 @@
 // One direction of a layer through time: forward beside backward, and the gradients of its weights, inputs and first states.
 //
-// The product of a state row [h | x | 1] with [W_h | W_x | b_h] is the whole pre-activation, and the product of d_a with the
-// rows is the gradient of all three.
+// The product of a state row [h | x | 1] with [W_h | W_x | b_h] is the whole pre-activation, and products of d_a with the rows
+// are the gradients of all three.
 #pragma once
 
 #include "dropout.hpp"
@@ -10,8 +10,6 @@
 #include "rows.hpp"
 
 namespace {
-
-using rnn::LayerShape;
 
 // What forward leaves behind: state rows of blocks 0 … T; where the true states lie, which are the rows themselves unless
 // a mask changes what the weights see; memories c; and for each step the gates and what else the cell keeps.
@@ -98,11 +96,6 @@ template <class Real> struct StepOperands {
       : by_input{rows + size.H_pad, size.row, 1, weights.forward + size.H * A, A, size.D + 1},
         by_bias{rows + size.H_pad + size.D, size.row, 1, weights.forward + (size.H + size.D) * A, A, 1},
         by_state{rows, size.row, 1, weights.forward, A, size.H} {}
-  StepOperands from_the_end() const {
-    StepOperands turned = *this;
-    turned.by_input = ::from_the_end(by_input), turned.by_state = ::from_the_end(by_state);
-    return turned;
-  }
 };
 
 // All of a step for some units of one row: their pre-activations stay in registers until the cell has made states of them.
@@ -144,13 +137,7 @@ inline __attribute__((always_inline)) void advance_alone(
   } else {
     constexpr Index pair = 2 * lanes<Real>;
     const Index pairs = H_pad / pair;
-    const bool turns = backwards && !is_nearest<Real>(step.A, o.by_input.depth + o.by_state.depth);
-    if (turns) {
-      const StepOperands<Real> turned = o.from_the_end();
-      for (Index i = pairs - 1; i >= 0; --i) advance_units<Cell, 2>(step, turned, i * pair);
-    } else {
-      for (Index i = 0; i < pairs; ++i) advance_units<Cell, 2>(step, o, i * pair);
-    }
+    for (Index i = 0; i < pairs; ++i) advance_units<Cell, 2>(step, o, (backwards ? pairs - 1 - i : i) * pair);
     if (pairs * pair < H_pad) advance_units<Cell, 1>(step, o, pairs * pair);
     purse.spend(step.A / lanes<Real> * (o.by_input.depth + o.by_state.depth));
   }
@@ -163,17 +150,15 @@ inline __attribute__((always_inline)) void advance_rows(
     Index t) {
   const Index rows = when.active[t], H_pad = step.size.H_pad, A = step.A;
   const IntoPadded<Real> sums = Cell::COLUMNS == 1 ? IntoPadded<Real>{{step.h, step.h_row}} : IntoPadded<Real>{{step.gates, A}};
-  const bool backwards = when.turns_back(t);
   const auto columns = [&](Index from, Index to, const Operands<Real>& first, const Operands<Real>& second) {
     const IntoPadded<Real> into{{sums.to + from * H_pad, sums.width}};
     const Operands<Real> one = from_column(first, from * H_pad), other = from_column(second, from * H_pad);
-    if (from < to) product<Real>(when.pulse, rows, (to - from) * H_pad, one, other, into, backwards);
+    if (from < to) product<Real>(when.pulse, rows, (to - from) * H_pad, one, other, into);
   };
   if constexpr (!Cell::resets_before) columns(0, Cell::H_FIRST, o.by_input, no_operands<Real>);
-  if (!backwards) columns(Cell::H_FIRST, Cell::X_END, o.by_input, o.by_state);
+  columns(Cell::H_FIRST, Cell::X_END, o.by_input, o.by_state);
   // Of the input's share, the last columns see the bias alone.
   if constexpr (Cell::X_END < Cell::COLUMNS) columns(Cell::X_END, Cell::COLUMNS, o.by_bias, o.by_state);
-  if (backwards) columns(Cell::H_FIRST, Cell::X_END, o.by_input, o.by_state);
   if constexpr (Cell::resets_before) {
     each_unit<Real>(when, rows, H_pad, [&](Index row, Index unit) {
       Units<Real> u = step.load_units(row, unit);
@@ -300,8 +285,8 @@ void layer_backward(const LayerSizes<Real> size, const LayerWeights<Real> weight
   }
 }
 
-// The gradients by one column's pre-activations in some rows, closer together where each row has pages of its own: the product
-// below reads them across, and more pages than the processor keeps the addresses of would slow it down.
+// The gradients by one column's pre-activations in some rows, closer together where rows lie far apart: the product below
+// reads them across, and more pages than the processor keeps the addresses of would slow it down.
 template <class Real>
 Operands<Real> columns_of_rows(const LayerSizes<Real>& size, const Real* d_a, Index rows, Real* room) {
   const Index width = size.gate_row();
@@ -339,7 +324,7 @@ void layer_weight_gradient(const LayerSizes<Real>& size, const Timetable& when, 
     for (Index p = Cell::H_FIRST; p < Cell::COLUMNS; ++p) {
       Operands<Real> by_state = columns_of_rows(size, d_a + p * H_pad, depth, d.room);
       by_state.b = states, by_state.b_depth = size.row;
-      product_into_rows(when.pulse, H, H_pad, by_state, d_W_h + Cell::GATE[p] * H * H, H, H, adds);
+      product_into_rows(when.pulse, H, by_state, d_W_h + Cell::GATE[p] * H * H, H, H, adds);
     }
     const Operands<Real> by_input{states + H_pad, 1, size.row, d_a, A, depth};
     product<Real>(when.pulse, D + 1, seen, by_input, no_operands<Real>, IntoPadded<Real>{{d.turned, A, adds}});
@@ -352,7 +337,7 @@ void layer_weight_gradient(const LayerSizes<Real>& size, const Timetable& when, 
   turn_input_gradient<Cell>(size, d.turned, d_W_x, d_b_h, d_b_hn);
   if constexpr (Cell::resets_before) {
     const Operands<Real> by_s{d.d_a, 1, A, tape.kept, H_pad, rows};
-    product_into_rows(when.pulse, H, H_pad, by_s, d_W_h + Cell::GATE[0] * H * H, H, H);
+    product_into_rows(when.pulse, H, by_s, d_W_h + Cell::GATE[0] * H * H, H, H);
   }
 }
 

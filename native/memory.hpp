@@ -130,7 +130,7 @@ template <class Real> struct TapeParts {
 
 // The gradients on the way back: by the pre-activations of the outputs (M, O_pad); by what the readout saw (M, W_pad), if
 // that is not every state; by what a level gives and by what it reads (real steps, widest), in turn; by the pre-activations
-// of the direction at work; and what its steps hand on.
+// of the direction at work, unless they take the place of its gates; and what its steps hand on.
 template <class Real> struct WorkspaceParts {
   const NetworkShape& shape;
   const Timetable& when;

@@ -224,7 +224,7 @@ template <class Real> struct Kernels {
   // The share of these rows in Σ w ℓ / `total_weight`, and its gradient by the pre-activations.
   double (*loss)(const NetworkShape&, const Timetable&, const Real* tape, const TargetRows<Real>&, double total_weight,
                  Real* workspace);
-  // d_final_state may be null: zeros. Of the inputs, only tokens and masks are read.
+  // d_final_state may be null: zeros. Of the inputs, only tokens and masks are read. A tape is written where it is spent.
   void (*backward)(const NetworkShape&, const Real* parameters, const Real* packed, const Timetable&, const Inputs<Real>&,
                    const Real* tape, const Real* d_final_state, Real* workspace, const Gradients<Real>&);
 

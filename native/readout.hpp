@@ -114,7 +114,7 @@ void readout_backward(const TapeParts<Real>& parts, const Real* packed, const rn
   for (Index b = 0; b < size.seen.count; ++b) {
     const Index first = b * size.seen.distance;
     const Operands<Real> over_rows{d_outputs, 1, size.O_pad, seen.rows + first, seen.width, rows};
-    product_into_rows(pulse, size.O, size.seen.distance, over_rows, d_W_y + b * size.seen.size, numbers, size.seen.size);
+    product_into_rows(pulse, size.O, over_rows, d_W_y + b * size.seen.size, numbers, size.seen.size);
   }
   for (Index o = 0; o < size.O; o += lanes<Real>) {
     Vector<Real> sum = {};

@@ -9,6 +9,7 @@ namespace {
 using rnn::Dropout;
 using rnn::Gradients;
 using rnn::Inputs;
+using rnn::LayerShape;
 
 // Multiplies what a level reads at one step, `blocks` of numbers, with its masks.
 template <class Real>

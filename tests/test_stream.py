@@ -11,6 +11,7 @@ import pytest
 from support import ARCHITECTURES, Case, assert_all_close, assert_close, assert_same_bits, make, tolerance
 
 from rnn_from_scratch import GRU, LSTM, Elman, Network, Stream
+from rnn_from_scratch.layers import Layer
 from rnn_from_scratch.optimizers import SGD
 
 
@@ -131,6 +132,21 @@ def test_reset_goes_back_to_the_beginning(engine: str, dtype: str) -> None:
         stream.reset()
         assert_all_close(stream.state, before, 0.0)
         assert_same_bits(first, [stream.step(x) for x in X[0]])
+
+
+@pytest.mark.parametrize("layer", [Elman(131), GRU(70), LSTM(66)], ids=["elman", "gru", "lstm"])
+def test_answers_depend_on_the_state_and_not_on_the_steps_before(engine: str, dtype: str, layer: Layer) -> None:
+    """Weights that are more than the nearest cache holds: kernels read them in another order from step to step."""
+    generator = np.random.default_rng(3)
+    network = Network(9, [layer], 2, dtype=dtype, engine=engine, random_state=0)
+    X = generator.normal(size=(5, 9)).astype(dtype)
+    stream = network.stream()
+    for x in X:
+        stream.step(x)
+    kept = stream.state
+    first = [stream.step(x).copy() for x in X]
+    stream.state = kept
+    assert_same_bits(first, [stream.step(x) for x in X])
 
 
 def test_streams_start_from_learned_states_and_reset_to_the_present_ones(engine: str, dtype: str) -> None:
