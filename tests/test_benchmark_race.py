@@ -47,12 +47,12 @@ OURS = InProcess(ours, "ours")
 
 
 class Wrong(ours.Training):
-    """Its gradient lacks a share of 0.1 %."""
+    """It adds a hundredth to its weights."""
 
     def train(self, epochs: int) -> tuple[list[float], list[float]]:
         losses, norms = super().train(epochs)
         with self.network.edit_parameters() as p:
-            p["layer0.W_h"][...] *= 1.001
+            p["layer0.W_h"][...] *= 1.01
         return losses, norms
 
 
@@ -66,7 +66,7 @@ def test_a_wrong_peer_is_shown_and_not_timed() -> None:
     entries = race([OURS, peer], OURS, problem, PACE)  # type: ignore[list-item,arg-type]
     assert entries["wrong"]["status"] == "disagrees"
     assert entries["wrong"]["wall"] == []
-    assert 1e-4 < entries["wrong"]["disagreement"] < 0.1
+    assert 2e-3 < entries["wrong"]["disagreement"] < 0.1
     assert entries["right"]["status"] == "timed"
     assert entries["right"]["disagreement"] < 1e-5
     assert len(entries["right"]["wall"]) == len(entries["right"]["cpu"]) == 5
@@ -159,7 +159,7 @@ def test_where_it_takes_long_a_look_is_enough() -> None:
 def test_long_epochs_are_compared_once() -> None:
     problem = recent_past(3, N=4, T=4)
     short = Reference.of(OURS, problem)  # type: ignore[arg-type]
-    assert (short.epochs, short.results["epoch losses"].shape, short.tolerance) == (3, (3,), 1e-4)
+    assert (short.epochs, short.results["epoch losses"].shape, short.tolerance) == (3, (3,), 2e-3)
     assert Reference.of(OURS, inference("sequence", "elman", 3)).epochs == 1  # type: ignore[arg-type]
     OURS.asked.clear()
     entries = race([OURS], OURS, problem, PACE, short)  # type: ignore[list-item,arg-type]
