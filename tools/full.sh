@@ -33,9 +33,10 @@ source tools/sanitizers.sh
 # --- arm64 ---
 
 # What runs the kernels, or calls them in its own way. What compiles or starts programs of its own, and so would leave the
-# emulator, stays out of it; so does the NumPy engine, which has no code of ours in it.
+# emulator, stays out of it; so does what is large, to be interrupted on the way, since it takes an hour there; so does the
+# NumPy engine, which has no code of ours in it.
 BATTERY=(tests/test_engines_*.py tests/test_native*.py tests/test_optimizers.py tests/test_stream.py tests/test_threads.py
-  tests/test_predict_at_once.py tests/test_interruption.py tests/test_large_batches.py tests/test_reused_arrays.py)
+  tests/test_predict_at_once.py tests/test_reused_arrays.py)
 
 part_arm64() {
   local folder=$WORK/arm64
