@@ -172,8 +172,8 @@ inline __attribute__((always_inline)) void accumulate_columns(
 template <class Real> struct IntoPadded : Places<Real> {};
 
 // The largest tile: its sums, a row of b and a broadcast number of a fill the registers.
-constexpr Index most_rows = vector_registers == 32 ? 6 : 4;
 constexpr Index most_vectors = vector_registers == 32 ? 4 : 3;
+constexpr Index most_rows(Index vectors) { return vector_registers == 32 || vectors < 3 ? 6 : 4; }
 
 // Sums over more than this are made in parts: so much of b's columns and a's rows stays in the nearest cache.
 constexpr Index most_depth = 128, deepest_at_once = 256;
@@ -203,10 +203,10 @@ void tiles_of_columns(Pulse& pulse, Index column, const Parts& heights, const Op
       case 3: tile<3, VECTORS, (VECTORS > 1 ? 1 : 2), true>(pulse, row, column, first, second, epilogue); break;
       case 4: tile<4, VECTORS, (VECTORS > 1 ? 1 : 2), true>(pulse, row, column, first, second, epilogue); break;
       case 5:
-        if constexpr (most_rows == 6) tile<5, VECTORS, 1, true>(pulse, row, column, first, second, epilogue);
+        if constexpr (most_rows(VECTORS) == 6) tile<5, VECTORS, 1, true>(pulse, row, column, first, second, epilogue);
         break;
       default:
-        if constexpr (most_rows == 6) tile<6, VECTORS, 1, true>(pulse, row, column, first, second, epilogue);
+        if constexpr (most_rows(VECTORS) == 6) tile<6, VECTORS, 1, true>(pulse, row, column, first, second, epilogue);
     }
     row += heights[part];
   }
@@ -255,12 +255,13 @@ __attribute__((noinline)) void product(Pulse& pulse, Index rows, Index columns, 
     if (rows == 1) return row_product(pulse, columns, backwards, first, second, epilogue);
     if (second.depth == 0 && first.depth > deepest_at_once) return product_in_parts(pulse, rows, columns, first, epilogue);
   }
-  const Parts heights(rows, most_rows), vectors(columns / lanes<Real>, most_vectors);
+  const Parts vectors(columns / lanes<Real>, most_vectors);
   const Index depth = first.depth + second.depth;
-  const bool copies = heights.count >= least_tiles && (!is_near<Real>(columns, depth) || compete(first));
+  const bool copies = rows >= least_tiles * most_rows(most_vectors) && (!is_near<Real>(columns, depth) || compete(first));
   Index column = 0;
   for (Index part = 0; part < vectors.count; ++part) {
     const Index width = vectors[part] * lanes<Real>;
+    const Parts heights(rows, most_rows(vectors[part]));
     Operands<Real> one = from_column(first, column), other = from_column(second, column);
     Panel<Real> panel;
     if (copies && panel.holds(width, depth)) {

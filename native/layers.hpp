@@ -120,8 +120,8 @@ inline __attribute__((always_inline)) void advance_units(
 }
 
 // A step of one sequence: so short that calling a product for it would be felt; or so long that its weights come from far away,
-// and units are made of some while the next ones come. The input's share comes first: it does not wait for the state of the
-// step before.
+// and units are made of some while the next ones come: of as few as keep the processor busy and fill cache lines. The input's
+// share comes first: it does not wait for the state of the step before.
 template <class Cell, class Real>
 inline __attribute__((always_inline)) void advance_alone(
     Purse& purse, const Step<Cell, Real>& step, const StepOperands<Real>& o, bool backwards) {
@@ -135,10 +135,11 @@ inline __attribute__((always_inline)) void advance_alone(
     };
     row_product(purse, H_pad, backwards, o.by_input, o.by_state, finish);
   } else {
-    constexpr Index pair = 2 * lanes<Real>;
-    const Index pairs = H_pad / pair;
-    for (Index i = 0; i < pairs; ++i) advance_units<Cell, 2>(step, o, (backwards ? pairs - 1 - i : i) * pair);
-    if (pairs * pair < H_pad) advance_units<Cell, 1>(step, o, pairs * pair);
+    constexpr int vectors = Cell::COLUMNS - Cell::H_FIRST == 4 && vector_bytes == 64 ? 1 : 2;
+    constexpr Index width = vectors * lanes<Real>;
+    const Index whole = H_pad / width;
+    for (Index i = 0; i < whole; ++i) advance_units<Cell, vectors>(step, o, (backwards ? whole - 1 - i : i) * width);
+    if (whole * width < H_pad) advance_units<Cell, 1>(step, o, whole * width);
     purse.spend(step.A / lanes<Real> * (o.by_input.depth + o.by_state.depth));
   }
 }
