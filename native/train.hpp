@@ -59,7 +59,9 @@ void read_inputs(const TapeParts<Real>& parts, Index layer, const Real* paramete
   const Index* starts = inputs.rows.starts;
   if (here.level == 0 && !inputs.tokens) {
     set_inputs(size, when, here.reverse, rows, [&](Index time, Index row, Real* x) {
-      copy_row(x, inputs.rows.array + (starts[when.order[row]] + time) * size.D, size.D);
+      const Real* from = inputs.rows.array + (starts[when.order[row]] + time) * size.D;
+      __builtin_prefetch(from + 256 / sizeof(Real));
+      copy_row(x, from, size.D);
     });
   } else if (here.level == 0) {
     set_inputs(size, when, here.reverse, rows, [&](Index time, Index row, Real* x) {
