@@ -211,10 +211,10 @@ template <class Real> struct GradientAbove {
 };
 
 // Room for backward: d_a (rows of blocks 0 … T-1, A); and (N, H_pad) each: the gradients by the last states, which become
-// those by the first ones on the way, and what comes through the weights; for `columns_of_rows`; and the gradient of the
-// weights by [x | 1], turned round (D + 1, A).
+// those by the first ones on the way, and what comes through the weights; the gradient of the weights by [x | 1], turned round
+// (D + 1, A); and where that of W_h goes, in the flat order.
 template <class Real> struct LayerGradients {
-  Real *d_a, *d_h, *d_c, *through, *room, *turned;
+  Real *d_a, *d_h, *d_c, *through, *turned, *d_W_h;
 };
 
 // The gradient by the states that a step began with, from the step itself: what came through the weights, and past them.
@@ -227,12 +227,42 @@ inline __attribute__((always_inline)) Vector<Real> d_h_before(const LayerTape<Re
   return d_h;
 }
 
+// Adds the share of some rows of all blocks to d_W_h, in the flat order, and to the gradient by [x | 1]; or begins with it.
+// Products over so many rows at a time. Those of a column's W_h come out as they are wanted. Those by [x | 1], of which there
+// may be few, come out turned round, so that the padding between them is not multiplied.
+template <class Cell, class Real>
+__attribute__((noinline)) void add_weight_gradient(const LayerSizes<Real>& size, const Timetable& when,
+                                                   const LayerTape<Real>& tape, const LayerGradients<Real>& d, Index row,
+                                                   Index last, bool adds) {
+  const Index H = size.H, H_pad = size.H_pad, D = size.D, A = size.A, seen = Cell::X_END * H_pad;
+  for (; row < last; row += most_depth, adds = true) {
+    const Index depth = last - row < most_depth ? last - row : most_depth;
+    const Real *states = tape.rows + row * size.row, *d_a = d.d_a + row * A;
+    for (Index p = Cell::H_FIRST; p < Cell::COLUMNS; ++p) {
+      const Operands<Real> by_state{d_a + p * H_pad, 1, A, states, size.row, depth};
+      product_into_rows(when.pulse, H, by_state, d.d_W_h + Cell::GATE[p] * H * H, H, H, adds);
+    }
+    if constexpr (Cell::resets_before) {
+      const Operands<Real> by_s{d_a, 1, A, tape.kept + row * H_pad, H_pad, depth};
+      product_into_rows(when.pulse, H, by_s, d.d_W_h + Cell::GATE[0] * H * H, H, H, adds);
+    }
+    const Operands<Real> by_input{states + H_pad, 1, size.row, d_a, A, depth};
+    product<Real>(when.pulse, D + 1, seen, by_input, no_operands<Real>, IntoPadded<Real>{{d.turned, A, adds}});
+    if constexpr (Cell::X_END < Cell::COLUMNS) {  // columns that see no input have a bias
+      const Operands<Real> by_one{states + H_pad + D, 1, size.row, d_a + seen, A, depth};
+      const IntoPadded<Real> biases{{d.turned + D * A + seen, A, adds}};
+      product<Real>(when.pulse, 1, (Cell::COLUMNS - Cell::X_END) * H_pad, by_one, no_operands<Real>, biases);
+    }
+  }
+}
+
 // Leaves in d.d_a the gradients by the pre-activations, zero where a sequence has ended, and in d.d_h and d.d_c what reaches
-// the first states past the weights.
+// the first states past the weights. After some steps their d_a goes into the gradients of the weights, while it is near.
 template <class Cell, bool ALONE, class Real>
 void layer_backward(const LayerSizes<Real> size, const LayerWeights<Real> weights, const Timetable& when,
                     const LayerTape<Real> tape, const GradientAbove<Real> above, const LayerGradients<Real> d) {
   const Index H = size.H, H_pad = size.H_pad, A = size.A;
+  Index summed = when.step_rows();  // from this row on, the weights have their share
   Purse purse{when.pulse};
   for (Index t = when.steps - 1; t >= 0; --t) {
     const Step<Cell, Real> step(size, when, tape, t);
@@ -283,23 +313,18 @@ void layer_backward(const LayerSizes<Real> size, const LayerWeights<Real> weight
       });
     }
     zero(d_a + when.active[t] * A, (when.block_rows(t) - when.active[t]) * A);
+    if (t == 0 || summed - when.block[t] >= most_depth) {
+      add_weight_gradient<Cell>(size, when, tape, d, when.block[t], summed, summed < when.step_rows());
+      summed = when.block[t];
+    }
   }
-}
-
-// The gradients by one column's pre-activations in some rows, closer together where rows lie far apart: the product below
-// reads them across, and more pages than the processor keeps the addresses of would slow it down.
-template <class Real>
-Operands<Real> columns_of_rows(const LayerSizes<Real>& size, const Real* d_a, Index rows, Real* room) {
-  const Index width = size.gate_row();
-  if (width == 0) return {d_a, 1, size.A, nullptr, 0, rows};
-  copy_rows(d_a, size.A, rows, size.H_pad, room, width);
-  return {room, 1, width, nullptr, 0, rows};
 }
 
 // From rows for the numbers of [x | 1], as the forward weights have them, to d_W_x, d_b_h and d_b_hn in the flat order.
 template <class Cell, class Real>
-void turn_input_gradient(const LayerSizes<Real>& size, const Real* turned, Real* d_W_x, Real* d_b_h, Real* d_b_hn) {
+void turn_input_gradient(const LayerSizes<Real>& size, const Real* turned, Real* gradient) {
   const Index H = size.H, H_pad = size.H_pad, A = size.A, numbers = size.below.numbers();
+  Real *d_W_x = gradient, *d_b_h = d_W_x + size.W_x() + size.gates * H * H, *d_b_hn = d_b_h + size.gates * H;
   for (Index p = 0; p < Cell::COLUMNS; ++p) {
     const Index gate = Cell::GATE[p] * H;
     copy_row(p < Cell::X_END ? d_b_h + gate : d_b_hn, turned + size.D * A + p * H_pad, H);
@@ -307,38 +332,6 @@ void turn_input_gradient(const LayerSizes<Real>& size, const Real* turned, Real*
       const Real* block = turned + b * size.below.distance * A + p * H_pad;
       transpose<false>(block, A, size.below.size, H, d_W_x + gate * numbers + b * size.below.size, numbers);
     }
-  }
-}
-
-// d_W_x, d_W_h, d_b_h and d_b_hn in the flat order: products over all rows of all steps, some rows at a time. Those of a
-// column's W_h come out as they are wanted. Those by [x | 1], of which there may be few, come out turned round, so that the
-// padding between them is not multiplied.
-template <class Cell, class Real>
-void layer_weight_gradient(const LayerSizes<Real>& size, const Timetable& when, const LayerTape<Real>& tape,
-                           const LayerGradients<Real>& d, Real* gradient) {
-  const Index H = size.H, H_pad = size.H_pad, D = size.D, A = size.A, rows = when.step_rows(), seen = Cell::X_END * H_pad;
-  Real *d_W_x = gradient, *d_W_h = d_W_x + size.W_x(), *d_b_h = d_W_h + size.gates * H * H, *d_b_hn = d_b_h + size.gates * H;
-  for (Index row = 0; row < rows; row += most_depth) {
-    const Index depth = rows - row < most_depth ? rows - row : most_depth;
-    const bool adds = row > 0;
-    const Real *states = tape.rows + row * size.row, *d_a = d.d_a + row * A;
-    for (Index p = Cell::H_FIRST; p < Cell::COLUMNS; ++p) {
-      Operands<Real> by_state = columns_of_rows(size, d_a + p * H_pad, depth, d.room);
-      by_state.b = states, by_state.b_depth = size.row;
-      product_into_rows(when.pulse, H, by_state, d_W_h + Cell::GATE[p] * H * H, H, H, adds);
-    }
-    const Operands<Real> by_input{states + H_pad, 1, size.row, d_a, A, depth};
-    product<Real>(when.pulse, D + 1, seen, by_input, no_operands<Real>, IntoPadded<Real>{{d.turned, A, adds}});
-    if constexpr (Cell::X_END < Cell::COLUMNS) {  // columns that see no input have a bias
-      const Operands<Real> by_one{states + H_pad + D, 1, size.row, d_a + seen, A, depth};
-      const IntoPadded<Real> biases{{d.turned + D * A + seen, A, adds}};
-      product<Real>(when.pulse, 1, (Cell::COLUMNS - Cell::X_END) * H_pad, by_one, no_operands<Real>, biases);
-    }
-  }
-  turn_input_gradient<Cell>(size, d.turned, d_W_x, d_b_h, d_b_hn);
-  if constexpr (Cell::resets_before) {
-    const Operands<Real> by_s{d.d_a, 1, A, tape.kept, H_pad, rows};
-    product_into_rows(when.pulse, H, by_s, d_W_h + Cell::GATE[0] * H * H, H, H);
   }
 }
 

@@ -39,7 +39,7 @@ template <class Real> struct LayerView {
 template <class Real> struct Layout {
   ReadoutSizes<Real> readout;
   Index readout_packed, packed;  // where the readout's packed weights begin, and the size of all
-  Index widest_level, widest_A, widest_H, widest_gate_row, widest_turned;
+  Index widest_level, widest_A, widest_H, widest_turned;
 
   const LayerView<Real>* views() const { return reinterpret_cast<const LayerView<Real>*>(this + 1); }
 };
@@ -57,7 +57,7 @@ template <class Real> Index layout_bytes(const NetworkShape& shape) {
 }
 
 template <class Real> void lay_out(const NetworkShape& shape, void* memory) {
-  Layout<Real> all{ReadoutSizes<Real>(shape), 0, 0, 0, 0, 0, 0, 0};
+  Layout<Real> all{ReadoutSizes<Real>(shape), 0, 0, 0, 0, 0, 0};
   all.widest_level = all.readout.W_pad;
   char* to = static_cast<char*>(memory) + sizeof(all);
   Index parameters = shape.embedding_size(), state = 0;
@@ -68,7 +68,6 @@ template <class Real> void lay_out(const NetworkShape& shape, void* memory) {
     all.widest_level = size.D_pad > all.widest_level ? size.D_pad : all.widest_level;
     all.widest_A = size.A > all.widest_A ? size.A : all.widest_A;
     all.widest_H = size.H_pad > all.widest_H ? size.H_pad : all.widest_H;
-    all.widest_gate_row = size.gate_row() > all.widest_gate_row ? size.gate_row() : all.widest_gate_row;
     all.widest_turned = size.turned() > all.widest_turned ? size.turned() : all.widest_turned;
     all.readout_packed += size.packed();
     parameters += shape.layers[l].own_parameters();
@@ -146,8 +145,7 @@ template <class Real> struct WorkspaceParts {
     Real* d_a = d_level(0) + 2 * when.real_steps() * layout<Real>(shape).widest_level;
     Real* d_h = d_a + when.rows() * layout<Real>(shape).widest_A;
     const Index states = when.sequences * layout<Real>(shape).widest_H;
-    Real* room = d_h + 3 * states;
-    return {d_a, d_h, d_h + states, d_h + 2 * states, room, room + most_depth * layout<Real>(shape).widest_gate_row};
+    return {d_a, d_h, d_h + states, d_h + 2 * states, d_h + 3 * states, nullptr};
   }
   Index size() const { return layer().turned + layout<Real>(shape).widest_turned - memory; }
 };

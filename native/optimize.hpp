@@ -17,21 +17,25 @@ using rnn::Range;
 // Sums of a few numbers each in their own precision, all together in double.
 template <class Real> double sum_of_squares_as_they_are(const Real* values, Index count) {
   constexpr Index chains = 4, step = chains * lanes<Real>, most = 32 * step;  // chains, because one sum would wait for itself
+  const auto square = [](Vector<Real> some) { return some * some; };
   double total = 0;
-  for (Index i = 0; i + step <= count;) {
+  for (Index i = 0; i < count;) {
     const Index last = count - i < most ? count : i + most;
     Vector<Real> sums[chains] = {};
     for (; i + step <= last; i += step) {
 #pragma GCC unroll 4
-      for (Index c = 0; c < chains; ++c) {
-        const Vector<Real> some = load(values + i + c * lanes<Real>);
-        sums[c] += some * some;
-      }
+      for (Index c = 0; c < chains; ++c) sums[c] += square(load(values + i + c * lanes<Real>));
+    }
+    for (; i + lanes<Real> <= last; i += lanes<Real>) sums[0] += square(load(values + i));
+    if (i < last) {
+      Real rest[lanes<Real>] = {};
+      copy_less_than_a_vector(rest, values + i, last - i);
+      sums[1] += square(load(rest));
+      i = last;
     }
     const Vector<Real> sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     for (Index k = 0; k < lanes<Real>; ++k) total += double(sum[k]);
   }
-  for (Index i = count / step * step; i < count; ++i) total += double(values[i]) * double(values[i]);
   return total;
 }
 

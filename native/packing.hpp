@@ -59,8 +59,6 @@ template <class Real> struct LayerSizes {
     input_as_it_is = in_order && needs_no_padding && below.count == 1;
   }
 
-  // Where each row of pre-activations fills half a page, the width of rows that have the columns of one gate only.
-  Index gate_row() const { return A * Index(sizeof(Real)) >= 2048 ? spread<Real>(H_pad) : 0; }
   Index turned() const { return (D + 1) * A; }  // the gradient of the weights by [x | 1], a row for each of their numbers
   Index W_h_row() const { return spread<Real>(H_pad); }
   // With one column the padding between columns is left out of sums over them.

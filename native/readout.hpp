@@ -130,10 +130,11 @@ template <class Real>
 void outputs(const NetworkShape& shape, const Timetable& when, const Real* tape, Padded<Real> preactivations, Real* y) {
   const Index O = shape.outputs, O_pad = layout<Real>(shape).readout.O_pad;
   const Real* a = TapeParts<Real>{shape, when, const_cast<Real*>(tape)}.preactivations();
+  const bool are_outputs = shape.output_activation == OutputActivation::linear && preactivations.array == y;
   each_readout_row(shape, when, O, [&](Index m, Index row, Index t) {
     const Index place = (when.order[row] * preactivations.steps + t) * O;
     for (Index o = 0; o < O; ++o) preactivations.array[place + o] = a[m * O_pad + o];
-    output_row(shape.output_activation, O, a + m * O_pad, y + place);
+    if (!are_outputs) output_row(shape.output_activation, O, a + m * O_pad, y + place);
   });
 }
 

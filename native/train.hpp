@@ -37,13 +37,19 @@ inline bool drops_inputs(const NetworkShape& shape, const LayerShape& layer, con
 template <class Real, class Source>
 void set_inputs(const LayerSizes<Real>& size, const Timetable& when, bool reverse, Real* rows, const Source& source) {
   Purse purse{when.pulse};
+  Real* x = rows + size.H_pad;
+  const auto set = [&](Index time, Index row) __attribute__((always_inline)) {
+    source(time, row, x);
+    x[size.D] = 1;
+    x += size.row;
+    purse.spend(size.D);
+  };
+  if (when.sequences == 1) {  // so short that looking at its timetable would be felt
+    for (Index t = 0; t < when.steps; ++t) set(reverse ? when.steps - 1 - t : t, 0);
+    return;
+  }
   for (Index t = 0; t < when.steps; ++t) {
-    Real* x = rows + when.block[t] * size.row + size.H_pad;
-    for (Index row = 0; row < when.active[t]; ++row, x += size.row) {
-      source(when.time_of(reverse, t, row), row, x);
-      x[size.D] = 1;
-      purse.spend(size.D);
-    }
+    for (Index row = 0; row < when.active[t]; ++row) set(when.time_of(reverse, t, row), row);
     for (Index row = when.active[t]; row < when.block_rows(t); ++row, x += size.row) {
       for (Index d = 0; d <= size.D; ++d) x[d] = 0;
     }
@@ -228,6 +234,7 @@ template <class Real> struct BackwardRun {
     const LayerWeights<Real> weights = here.weights(packed, parameters);
     LayerGradients<Real> d = work.layer();
     if (into.spends_tape && here.size.columns > 1 && !here.size.resets_before) d.d_a = tape.gates;
+    d.d_W_h = into.parameters + here.parameters + here.size.W_x();
     set_last_states(here, d_final_state, d_seen, seen_width);
     const GradientAbove<Real> above{d_above, width, layer.reverse, when};
     with_cell<Real>(layer, [&](auto cell) {
@@ -235,7 +242,7 @@ template <class Real> struct BackwardRun {
       alone_or_not<Cell>(when, tape.mask, [&](auto alone) {
         layer_backward<Cell, alone.value && Cell::COLUMNS == 1, Real>(here.size, weights, when, tape, above, d);
       });
-      layer_weight_gradient<Cell, Real>(here.size, when, tape, d, into.parameters + here.parameters);
+      turn_input_gradient<Cell>(here.size, d.turned, into.parameters + here.parameters);
       if (into.d_state || layer.learned_state) layer_state_gradient<Cell, Real>(here.size, weights, when, tape, d);
     });
     if (into.d_state || layer.learned_state) first_state_gradient(layer, here);
