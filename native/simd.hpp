@@ -65,17 +65,20 @@ template <class Real> inline Index spread(Index padded_length) {
   return padded_length * Index(sizeof(Real)) % 512 ? padded_length : padded_length + 64 / Index(sizeof(Real));
 }
 
-// A half, a quarter, … of a vector: copies of known size instead of a loop.
-template <Index SOME, class Real> inline void copy_halves(Real* to, const Real* from, Index count) {
+// A half, a quarter, … of a vector from both ends, which may overlap: copies of known size instead of a loop.
+template <Index SOME, class Real> inline void copy_ends(Real* to, const Real* from, Index count) {
   if constexpr (SOME > 0) {
-    if (count & SOME) __builtin_memcpy(to, from, SOME * sizeof(Real));
-    const Index done = count & SOME;
-    copy_halves<SOME / 2>(to + done, from + done, count);
+    if (count < SOME) return copy_ends<SOME / 2>(to, from, count);
+    Real first[SOME], last[SOME];
+    __builtin_memcpy(first, from, sizeof(first));
+    __builtin_memcpy(last, from + count - SOME, sizeof(last));
+    __builtin_memcpy(to, first, sizeof(first));
+    __builtin_memcpy(to + count - SOME, last, sizeof(last));
   }
 }
 
 template <class Real> inline void copy_less_than_a_vector(Real* to, const Real* from, Index count) {
-  copy_halves<lanes<Real> / 2>(to, from, count);
+  copy_ends<lanes<Real> / 2>(to, from, count);
 }
 
 // The first `count` numbers of a vector: for rows that are not padded.
