@@ -48,9 +48,10 @@ template <int K> constexpr PadeCoefficients<K> pade;
 // 2ⁿ, exactly.
 template <class Real> constexpr Real power_of_two(int n) { return n == 0 ? Real(1) : 2 * power_of_two<Real>(n - 1); }
 
-// FACTOR · x = k ln 2 + r with |r| ≤ ½ ln 2; keeps 2ᵏ⁺ᴸᴵᶠᵀ, and the even and the odd terms of N(r), which give eʳ as
-// (even + odd) / (even − odd) with an error far below half an ulp. The factor is part of the first constant, so that k does
-// not wait for a product. ROUGHLY takes ln 2 as it is rounded, which costs digits where k is large.
+// FACTOR · x = k ln 2 + r with |r| ≤ ½ ln 2; keeps 2ᵏ⁺ᴸᴵᶠᵀ, and the even and the odd terms of 2 N(r), which give eʳ as
+// (even + odd) / (even − odd) with an error far below half an ulp. Of two N(r), because then the largest odd term is r itself.
+// The factor is part of the first constant, so that k does not wait for a product. ROUGHLY takes ln 2 as it is rounded, which
+// costs digits where k is large. Here and below what can be an addition is no product: those fill other units of a processor.
 template <int FACTOR, int LIFT, bool ROUGHLY, class Real> struct Exponential {
   using C = ExpConstants<Real>;
   Vector<Real> scale, even, odd;
@@ -63,15 +64,15 @@ template <int FACTOR, int LIFT, bool ROUGHLY, class Real> struct Exponential {
     if constexpr (!ROUGHLY) r -= k * C::ln2_low;
     const Bits<Real> exponent = (reinterpret_cast<Bits<Real>>(shifted) + (C::bias + LIFT)) << C::mantissa_bits;
     scale = reinterpret_cast<Vector<Real>>(exponent);
-    const auto c = [](int n) { return Real(pade<C::order>.of[n]); };
+    const auto c = [](int n) { return Real(2 * pade<C::order>.of[n]); };
     const Vector<Real> square = r * r, cube = square * r;  // the small terms first, so that their errors do not count
     if constexpr (C::order == 3) {
-      even = c(2) * square + 1;
-      odd = c(3) * cube + c(1) * r;
+      even = c(2) * square + c(0);
+      odd = c(3) * cube + r;
     } else {
       static_assert(C::order == 6);
-      even = 1 + ((c(6) * square + c(4)) * (square * square) + c(2) * square);
-      odd = (c(5) * square + c(3)) * cube + c(1) * r;
+      even = ((c(6) * square + c(4)) * square + c(2)) * square + c(0);
+      odd = (c(5) * square + c(3)) * cube + r;
     }
   }
 };
@@ -88,6 +89,12 @@ template <class Real> struct LiftedExponential {
   }
 };
 
+// x · 2ˡⁱᶠᵗ for normal numbers, added to their exponents.
+template <class Real> inline Vector<Real> lifted(Vector<Real> x) {
+  using C = ExpConstants<Real>;
+  return reinterpret_cast<Vector<Real>>(reinterpret_cast<Bits<Real>>(x) + (Bits<Real>{} + C::lift << C::mantissa_bits));
+}
+
 // eˣ for x ≤ 0. It comes down in one product, which rounds to a subnormal number where it has to.
 template <class Real> inline Vector<Real> exp_of_negative(Vector<Real> x) {
   const LiftedExponential<Real> e(x);
@@ -100,9 +107,9 @@ template <class Real> inline Vector<Real> exp_of_negative(Vector<Real> x) {
 // end. Where e²ˣ is large, tanh x is nearly 1 whatever its last digits are; where it is too large to be a number, it is 1.
 template <class Real> inline Vector<Real> tanh_of(Vector<Real> x) {
   const Vector<Real> size = absolute<Real>(x), one = broadcast<Real>(1);
-  const Exponential<2, 0, true, Real> e(size);
-  const Vector<Real> common = (e.scale - 1) * (e.even + e.odd);
-  const Vector<Real> tanh = (common + 2 * e.odd) / (common + 2 * e.even);
+  const Exponential<2, -1, true, Real> e(size);
+  const Vector<Real> common = (e.scale - Real(0.5)) * (e.even + e.odd);
+  const Vector<Real> tanh = (common + e.odd) / (common + e.even);
   return with_sign_of<Real>(size > ExpConstants<Real>::tanh_is_one ? one : tanh, x);
 }
 
@@ -111,7 +118,7 @@ template <class Real> inline Vector<Real> tanh_of(Vector<Real> x) {
 template <class Real> inline Vector<Real> sigmoid_of(Vector<Real> x) {
   const Vector<Real> below = below_zero<Real>(x), limit = x < 0 ? Vector<Real>{} : broadcast<Real>(1);
   const LiftedExponential<Real> e(below);
-  const Vector<Real> one = e.under * power_of_two<Real>(ExpConstants<Real>::lift);
+  const Vector<Real> one = lifted<Real>(e.under);
   const Vector<Real> value = (x >= 0 ? one : e.over) / (e.over + one);
   return below < ExpConstants<Real>::lowest ? limit : value;
 }
