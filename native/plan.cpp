@@ -81,7 +81,7 @@ constexpr Index least_sequences = 4;
 
 // How many sequences run together where nothing goes back: as many as leave so many numbers, but enough for the weights to be
 // read seldom. The memory of a prediction does not grow with the number of its sequences.
-constexpr Index group_numbers = 1 << 19, least_group = 64;
+constexpr Index group_numbers = 1 << 17, least_group = 64;
 constexpr int learning_passes = 3;           // forward and backward are as much work as three times forward
 constexpr Index least_range = 1 << 13, cache_line = 16;  // parameters
 
