@@ -89,10 +89,11 @@ template <class Real> struct LiftedExponential {
   }
 };
 
-// x · 2ˡⁱᶠᵗ for normal numbers, added to their exponents.
+// x · 2ˡⁱᶠᵗ for normal numbers, by their exponents.
 template <class Real> inline Vector<Real> lifted(Vector<Real> x) {
   using C = ExpConstants<Real>;
-  return reinterpret_cast<Vector<Real>>(reinterpret_cast<Bits<Real>>(x) + (Bits<Real>{} + C::lift << C::mantissa_bits));
+  const Bits<Real> lift = (Bits<Real>{} + C::lift) << C::mantissa_bits;
+  return reinterpret_cast<Vector<Real>>(reinterpret_cast<Bits<Real>>(x) + lift);
 }
 
 // eˣ for x ≤ 0. It comes down in one product, which rounds to a subnormal number where it has to.
