@@ -224,7 +224,7 @@ template <class Real> constexpr bool is_near(Index columns, Index depth) {
 
 // A few columns of a b that is far away, copied so that one row follows the other: many tiles read them, from a few pages
 // instead of one page per row.
-constexpr Index least_tiles = 16;
+constexpr Index least_tiles = 16;  // of the largest kind
 
 template <class Real> struct Panel {
   static constexpr Index size = (Index(32) << 10) / Index(sizeof(Real));

@@ -139,7 +139,9 @@ inline __attribute__((always_inline)) void advance_alone(
     constexpr Index width = vectors * lanes<Real>;
     const Index whole = H_pad / width;
     for (Index i = 0; i < whole; ++i) advance_units<Cell, vectors>(step, o, (backwards ? whole - 1 - i : i) * width);
-    if (whole * width < H_pad) advance_units<Cell, 1>(step, o, whole * width);
+    if constexpr (vectors > 1) {
+      if (whole * width < H_pad) advance_units<Cell, 1>(step, o, whole * width);
+    }
     purse.spend(step.A / lanes<Real> * (o.by_input.depth + o.by_state.depth));
   }
 }
@@ -235,8 +237,8 @@ __attribute__((noinline)) void add_weight_gradient(const LayerSizes<Real>& size,
                                                    const LayerTape<Real>& tape, const LayerGradients<Real>& d, Index row,
                                                    Index last, bool adds) {
   const Index H = size.H, H_pad = size.H_pad, D = size.D, A = size.A, seen = Cell::X_END * H_pad;
-  for (; row < last; row += most_depth, adds = true) {
-    const Index depth = last - row < most_depth ? last - row : most_depth;
+  for (Index depth; row < last; row += depth, adds = true) {
+    depth = last - row <= most_depth * 3 / 2 ? last - row : most_depth;  // a short rest would cost as much as a long one
     const Real *states = tape.rows + row * size.row, *d_a = d.d_a + row * A;
     for (Index p = Cell::H_FIRST; p < Cell::COLUMNS; ++p) {
       const Operands<Real> by_state{d_a + p * H_pad, 1, A, states, size.row, depth};

@@ -129,7 +129,7 @@ template <class Real> struct TapeParts {
 
 // The gradients on the way back: by the pre-activations of the outputs (M, O_pad); by what the readout saw (M, W_pad), if
 // that is not every state; by what a level gives and by what it reads (real steps, widest), in turn; by the pre-activations
-// of the direction at work, unless they take the place of its gates; and what its steps hand on.
+// of the direction at work, unless they take the place of its gates; what its steps hand on; and what is to be turned round.
 template <class Real> struct WorkspaceParts {
   const NetworkShape& shape;
   const Timetable& when;

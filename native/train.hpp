@@ -44,7 +44,7 @@ void set_inputs(const LayerSizes<Real>& size, const Timetable& when, bool revers
     x += size.row;
     purse.spend(size.D);
   };
-  if (when.sequences == 1) {  // so short that looking at its timetable would be felt
+  if (when.sequences == 1) {  // with one row in a step, looking at the timetable would be felt
     for (Index t = 0; t < when.steps; ++t) set(reverse ? when.steps - 1 - t : t, 0);
     return;
   }

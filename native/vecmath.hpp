@@ -89,7 +89,7 @@ template <class Real> struct LiftedExponential {
   }
 };
 
-// x · 2ˡⁱᶠᵗ for normal numbers, by their exponents.
+// x · 2ˡⁱᶠᵗ for normal numbers, by their exponents; of NaN it makes anything.
 template <class Real> inline Vector<Real> lifted(Vector<Real> x) {
   using C = ExpConstants<Real>;
   const Bits<Real> lift = (Bits<Real>{} + C::lift) << C::mantissa_bits;
@@ -104,8 +104,9 @@ template <class Real> inline Vector<Real> exp_of_negative(Vector<Real> x) {
 }
 
 // tanh x = (e²ˣ − 1) / (e²ˣ + 1), both multiplied with what e²ˣ is divided by, and written as a common part and a rest: so
-// small x keep their digits, and what is lost of the common part changes nothing where it is large. The sign is put back at the
-// end. Where e²ˣ is large, tanh x is nearly 1 whatever its last digits are; where it is too large to be a number, it is 1.
+// small x keep their digits, and what is lost of the common part changes nothing where it is large. It has half of e²ˣ − 1,
+// because the terms are those of two N(r). The sign is put back at the end. Where e²ˣ is large, tanh x is nearly 1 whatever its
+// last digits are; where it is too large to be a number, it is 1.
 template <class Real> inline Vector<Real> tanh_of(Vector<Real> x) {
   const Vector<Real> size = absolute<Real>(x), one = broadcast<Real>(1);
   const Exponential<2, -1, true, Real> e(size);
@@ -115,7 +116,7 @@ template <class Real> inline Vector<Real> tanh_of(Vector<Real> x) {
 }
 
 // σ(x) = 1 / (1 + e⁻ˣ), with e⁻ˡˣˡ so that nothing overflows and the lower tail keeps its digits; both sides of the fraction
-// are lifted.
+// are lifted. NaN comes through by the other term of the sum.
 template <class Real> inline Vector<Real> sigmoid_of(Vector<Real> x) {
   const Vector<Real> below = below_zero<Real>(x), limit = x < 0 ? Vector<Real>{} : broadcast<Real>(1);
   const LiftedExponential<Real> e(below);
