@@ -92,6 +92,15 @@ def test_engines_agree_on_one_row_and_large_matrices(native: None, dtype: str, l
     assert_close(alone.outputs[0], together.forward().outputs[0], tolerance(dtype))
 
 
+@pytest.mark.parametrize(("N", "T"), [(1, 150), (13, 33), (43, 9), (129, 3), (400, 1)])
+@pytest.mark.parametrize("layer", [Elman(9), GRU(9), GRU(9, "before"), LSTM(9)], ids=repr)
+def test_engines_agree_on_gradients_made_in_parts(native: None, dtype: str, layer: Any, N: int, T: int) -> None:
+    """The native engine adds up what the weights get whenever so many rows are behind it, and ends with the rest."""
+    layers = [replace(layer, bidirectional=True), layer]
+    for ragged in (False, True):
+        check_agreement(random_case(np.random.default_rng(N), layers, N=N, D=5, T=T, ragged=ragged), dtype)
+
+
 DROPPED: dict[str, list[Layer]] = {
     "elman": [Elman(9, input_dropout=0.3, recurrent_dropout=0.4)],
     "gru": [GRU(9, input_dropout=0.3, recurrent_dropout=0.4, bidirectional=True)],
