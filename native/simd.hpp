@@ -33,13 +33,13 @@ template <class Real> struct VectorTypes;
 template <> struct VectorTypes<float> {
   typedef float vector __attribute__((vector_size(vector_bytes)));
   typedef float in_memory __attribute__((vector_size(vector_bytes), aligned(4), may_alias));
-  typedef std::int32_t bits __attribute__((vector_size(vector_bytes)));
+  typedef std::uint32_t bits __attribute__((vector_size(vector_bytes)));
 };
 
 template <> struct VectorTypes<double> {
   typedef double vector __attribute__((vector_size(vector_bytes)));
   typedef double in_memory __attribute__((vector_size(vector_bytes), aligned(8), may_alias));
-  typedef std::int64_t bits __attribute__((vector_size(vector_bytes)));
+  typedef std::uint64_t bits __attribute__((vector_size(vector_bytes)));
 };
 
 template <class Real> using Vector = typename VectorTypes<Real>::vector;
