@@ -126,7 +126,9 @@ struct Dropout {
   const Index* first_steps;  // the time of its first step, or null: 0
 
   std::uint64_t name(Index n) const { return std::uint64_t(sequences ? sequences[n] : n); }
-  std::uint64_t time(Index n, Index step) const { return std::uint64_t(step + (first_steps ? first_steps[n] : 0)); }
+  std::uint64_t time(Index n, Index step) const {  // of whatever numbers the user gave: it may wrap
+    return std::uint64_t(step) + std::uint64_t(first_steps ? first_steps[n] : 0);
+  }
 };
 
 // N sequences as rows of one array: sequence n begins at row starts[n].
