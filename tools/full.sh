@@ -33,8 +33,8 @@ source tools/sanitizers.sh
 # --- arm64 ---
 
 # What runs the kernels, or calls them in its own way. What compiles or starts programs of its own, and so would leave the
-# emulator, stays out of it; so does what is large, to be interrupted on the way, since it takes an hour there; so does the
-# NumPy engine, which has no code of ours in it.
+# emulator, stays out of it; so do runs long enough to be interrupted, which take an hour there; so does the NumPy engine, and
+# with it what that does in parts, which has no code of ours in it.
 BATTERY=(tests/test_engines_*.py tests/test_native*.py tests/test_optimizers.py tests/test_stream.py tests/test_threads.py
   tests/test_predict_at_once.py tests/test_reused_arrays.py)
 
