@@ -51,6 +51,7 @@ struct AnyCell {
   static constexpr bool keeps = false;          // uses Units::kept
   static constexpr bool carries_d_h = false;    // d_h flows into the step before past the weights too
   static constexpr bool resets_before = false;  // the column n waits for a product with what the reset gate lets through
+  static constexpr int P_FIRST = 0;             // the first column of the panels that forward weights lie in
 };
 
 // h = f(a), and d_a = d_h ⊙ f'(a). See textbook/elman.py. On the way forward each f has code of its own; f' is a product or
@@ -119,6 +120,7 @@ template <class Real> struct GRUResetBeforeCell : AnyCell {
   static constexpr Index COLUMNS = 3, X_END = 3, H_FIRST = 1;
   static constexpr int GATE[] = {2, 0, 1};
   static constexpr bool keeps = true, carries_d_h = true, resets_before = true;
+  static constexpr int P_FIRST = 1;  // n has weights of its own
 
   static void reset(Units<Real>& u) {
     u.gate[1] = sigmoid_of<Real>(u.gate[1]), u.gate[2] = sigmoid_of<Real>(u.gate[2]);

@@ -23,22 +23,22 @@ template <class Real> struct Operands {
 
 template <class Real> constexpr Operands<Real> no_operands{nullptr, 0, 0, nullptr, 0, 0};
 
-// Adds one pair of operands to a tile. SPLIT chains of sums run side by side where the tile alone has too few of them to
-// hide the latency of a fused multiply-add.
-template <int ROWS, int VECTORS, int SPLIT, class Real>
+// Adds one pair of operands to a tile, or to its vectors FIRST … LAST − 1 with columns so far apart. SPLIT chains of sums run
+// side by side where the tile alone has too few of them to hide the latency of a fused multiply-add.
+template <int FIRST, int LAST, int ROWS, int VECTORS, int SPLIT, class Real>
 inline __attribute__((always_inline)) void accumulate(
-    Vector<Real> (&sum)[SPLIT][ROWS][VECTORS], const Operands<Real>& o, Index row) {
+    Vector<Real> (&sum)[SPLIT][ROWS][VECTORS], const Operands<Real>& o, Index row, Index distance = lanes<Real>) {
   const Real* a = o.a + row * o.a_row;
   const Real* b = o.b;
   const auto multiply_add = [&](int s) __attribute__((always_inline)) {
     Vector<Real> w[VECTORS];
 #pragma GCC unroll 8
-    for (int v = 0; v < VECTORS; ++v) w[v] = load(b + v * lanes<Real>);
+    for (int v = FIRST; v < LAST; ++v) w[v] = load(b + (v - FIRST) * distance);
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; ++r) {
       const Vector<Real> x = broadcast(a[r * o.a_row]);
 #pragma GCC unroll 8
-      for (int v = 0; v < VECTORS; ++v) sum[s][r][v] += x * w[v];
+      for (int v = FIRST; v < LAST; ++v) sum[s][r][v] += x * w[v];
     }
     a += o.a_depth;
     b += o.b_depth;
@@ -62,9 +62,9 @@ template <class Real> struct Places {
   bool adds = false;  // to what is there
 };
 
-// Whether an epilogue takes the sums of a tile from memory, as rows: its code is there once, and not for every vector of every
-// tile.
-template <class Epilogue> constexpr bool through_memory = false;
+template <int VALUE> struct Number {
+  static constexpr int value = VALUE;
+};
 
 // The same operands, beginning with another column of b.
 template <class Real> Operands<Real> from_column(Operands<Real> o, Index column) {
@@ -73,26 +73,30 @@ template <class Real> Operands<Real> from_column(Operands<Real> o, Index column)
 }
 
 // Two pairs of operands, one after the other. Tiles there are many of have one loop for both.
-template <int ROWS, int VECTORS, int SPLIT, class Real>
-inline __attribute__((always_inline)) void accumulate_both(
-    Vector<Real> (&sum)[SPLIT][ROWS][VECTORS], const Operands<Real>& first, const Operands<Real>& second, Index row) {
-  const Operands<Real>* pairs[2] = {&first, &second};
-#pragma GCC unroll 1
-  for (int i = 0; i < 2; ++i) accumulate<ROWS, VECTORS, SPLIT, Real>(sum, *pairs[i], row);
-}
+template <class Real, bool ONE_LOOP> struct Both {
+  const Operands<Real>&first, &second;
 
-// However large a product is, its tiles are short: between them a run can be interrupted. The operands begin with the column.
-template <int ROWS, int VECTORS, int SPLIT, bool SHORT = false, class Real, class Spent, class Epilogue>
-inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index column, const Operands<Real>& first,
-                                                const Operands<Real>& second, const Epilogue& epilogue) {
-  Vector<Real> sum[SPLIT][ROWS][VECTORS] = {};
-  if constexpr (SHORT) {
-    accumulate_both<ROWS, VECTORS, SPLIT, Real>(sum, first, second, row);
-  } else {
-    accumulate<ROWS, VECTORS, SPLIT, Real>(sum, first, row);
-    accumulate<ROWS, VECTORS, SPLIT, Real>(sum, second, row);
+  Index depth() const { return first.depth + second.depth; }
+  template <int ROWS, int VECTORS, int SPLIT>
+  __attribute__((always_inline)) void add_to(Vector<Real> (&sum)[SPLIT][ROWS][VECTORS], Index row) const {
+    if constexpr (ONE_LOOP) {
+      const Operands<Real>* pairs[2] = {&first, &second};
+#pragma GCC unroll 1
+      for (int i = 0; i < 2; ++i) accumulate<0, VECTORS>(sum, *pairs[i], row);
+    } else {
+      accumulate<0, VECTORS>(sum, first, row);
+      accumulate<0, VECTORS>(sum, second, row);
+    }
   }
-  pulse.spend(ROWS * VECTORS * (first.depth + second.depth));
+};
+
+// The sums of the products `of` some rows with some columns, from where those begin. However large a product is, its tiles are
+// short: between them a run can be interrupted.
+template <int ROWS, int VECTORS, int SPLIT, class Real, class Of, class Spent, class Epilogue>
+inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index column, const Of& of, const Epilogue& epilogue) {
+  constexpr bool has_places = std::is_base_of_v<Places<Real>, Epilogue>;
+  if (ROWS == 1) pulse.spend(VECTORS * of.depth());  // here, where there are no sums that a call would have to put away
+  Vector<Real> sum[SPLIT][ROWS][VECTORS] = {};
   const auto each_sum = [&](const auto& take) __attribute__((always_inline)) {
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; ++r) {
@@ -100,20 +104,24 @@ inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index c
       for (int v = 0; v < VECTORS; ++v) take(r, v * lanes<Real>, sum[0][r][v]);
     }
   };
+  if constexpr (has_places && ROWS > 1) {
+    // What is there, in a large matrix, is far away: it comes while the sums are made.
+    const Real* const there = epilogue.to + row * epilogue.width + column;
+    if (epilogue.adds && epilogue.width * Index(sizeof(Real)) >= 1024) {
+      each_sum([&](int r, Index c, Vector<Real>) __attribute__((always_inline)) {
+        if (c * Index(sizeof(Real)) % 64 == 0) __builtin_prefetch(there + r * epilogue.width + c, 1);
+      });
+    }
+  }
+  of.add_to(sum, row);
+  if (ROWS > 1) pulse.spend(ROWS * VECTORS * of.depth());
   each_sum([&](int r, Index c, Vector<Real>& total) __attribute__((always_inline)) {
     static_assert(SPLIT == 1 || SPLIT == 2 || SPLIT == 4);
     const Index v = c / lanes<Real>;
     if constexpr (SPLIT == 4) total += sum[2][r][v], sum[1][r][v] += sum[3][r][v];  // in pairs: fewer wait for each other
     if constexpr (SPLIT > 1) total += sum[1][r][v];
   });
-  if constexpr (through_memory<Epilogue>) {
-    constexpr Index columns = VECTORS * lanes<Real>;
-    Real totals[ROWS * columns];
-    each_sum([&](int r, Index c, Vector<Real> total) __attribute__((always_inline)) {
-      store(totals + r * columns + c, total);
-    });
-    epilogue(row, ROWS, column, totals, columns);
-  } else if constexpr (std::is_base_of_v<Places<Real>, Epilogue>) {
+  if constexpr (has_places) {
     const Index width = epilogue.width;
     Real* const to = epilogue.to + row * width + column;
     if (epilogue.adds) {
@@ -134,38 +142,14 @@ inline __attribute__((always_inline)) void row_product(Spent& pulse, Index colum
   const Index fours = columns / (4 * L) * (4 * L);
   Index column = backwards ? fours - 4 * L : 0;
   const Index step = backwards ? -4 * L : 4 * L;
-  for (; column >= 0 && column < fours; column += step) {
-    tile<1, 4, 2>(pulse, 0, column, from_column(first, column), from_column(second, column), epilogue);
-  }
-  column = fours;
-  for (; column + 2 * L <= columns; column += 2 * L) {
-    tile<1, 2, 4>(pulse, 0, column, from_column(first, column), from_column(second, column), epilogue);
-  }
-  for (; column < columns; column += L) {
-    tile<1, 1, 4>(pulse, 0, column, from_column(first, column), from_column(second, column), epilogue);
-  }
-}
-
-// Adds one row's share to columns FIRST … LAST − 1 of some units: column p of a vector of units begins p · `distance` behind b.
-template <int FIRST, int LAST, int COLUMNS, int UNITS, int SPLIT, class Real>
-inline __attribute__((always_inline)) void accumulate_columns(
-    Vector<Real> (&sum)[SPLIT][UNITS][COLUMNS], const Operands<Real>& o, Index distance) {
-  const Real* b = o.b;
-  const auto multiply_add = [&](int s, Index k) __attribute__((always_inline)) {
-    const Vector<Real> x = broadcast(o.a[k * o.a_depth]);
-#pragma GCC unroll 4
-    for (int p = FIRST; p < LAST; ++p) {
-#pragma GCC unroll 4
-      for (int u = 0; u < UNITS; ++u) sum[s][u][p] += x * load(b + p * distance + u * lanes<Real>);
-    }
-    b += o.b_depth;
+  const auto some = [&](auto vectors, auto split) __attribute__((always_inline)) {
+    const Operands<Real> one = from_column(first, column), other = from_column(second, column);
+    tile<1, vectors.value, split.value, Real>(pulse, 0, column, Both<Real, false>{one, other}, epilogue);
   };
-  Index k = 0;
-  for (; k + SPLIT <= o.depth; k += SPLIT) {
-#pragma GCC unroll 4
-    for (int s = 0; s < SPLIT; ++s) multiply_add(s, k + s);
-  }
-  if (SPLIT == 2 && k < o.depth) multiply_add(0, k);
+  for (; column >= 0 && column < fours; column += step) some(Number<4>{}, Number<2>{});
+  column = fours;
+  for (; column + 2 * L <= columns; column += 2 * L) some(Number<2>{}, Number<4>{});
+  for (; column < columns; column += L) some(Number<1>{}, Number<4>{});
 }
 
 // Into rows that are padded to whole vectors.
@@ -173,7 +157,7 @@ template <class Real> struct IntoPadded : Places<Real> {};
 
 // The largest tile: its sums, a row of b and a broadcast number of a fill the registers.
 constexpr Index most_vectors = vector_registers == 32 ? 4 : 3;
-constexpr Index most_rows(Index vectors) { return vector_registers == 32 || vectors < 3 ? 6 : 4; }
+constexpr Index most_rows(Index vectors) { return vector_registers == 32 || vectors < 3 ? 6 : vectors == 3 ? 4 : 3; }
 
 // Sums over more than this are made in parts: so much of b's columns and a's rows stays in the nearest cache.
 constexpr Index most_depth = 128, deepest_at_once = 256;
@@ -189,26 +173,29 @@ struct Parts {
     }
   }
   Index operator[](Index part) const { return size + (part < larger); }
+  Index before(Index part) const { return part * size + (part < larger ? part : larger); }
 };
 
-// It takes a copy of the epilogue, which no store can change: it is not read again for every vector.
-template <int VECTORS, class Real, class Epilogue>
-void tiles_of_columns(Pulse& pulse, Index column, const Parts& heights, const Operands<Real>& first,
-                      const Operands<Real>& second, const Epilogue epilogue) {
+// All rows of the products `of` some with a few columns. It takes a copy of the epilogue, which no store can change: it is not
+// read again for every vector.
+template <int VECTORS, class Real, int MOST_ROWS = most_rows(VECTORS), class Of, class Epilogue>
+void tiles_of_columns(Pulse& pulse, Index column, const Parts& heights, const Of& of, const Epilogue epilogue) {
   Index row = 0;
+  const auto some = [&](auto rows, auto split) __attribute__((always_inline)) {
+    if constexpr (rows.value <= MOST_ROWS) {
+      tile<rows.value, VECTORS, split.value, Real>(pulse, row, column, of, epilogue);
+      row += rows.value;
+    }
+  };
   for (Index part = 0; part < heights.count; ++part) {
     switch (heights[part]) {
-      case 1: tile<1, VECTORS, (VECTORS > 2 ? 2 : 4), true>(pulse, row, column, first, second, epilogue); break;
-      case 2: tile<2, VECTORS, (VECTORS > 2 ? 1 : 2), true>(pulse, row, column, first, second, epilogue); break;
-      case 3: tile<3, VECTORS, (VECTORS > 1 ? 1 : 2), true>(pulse, row, column, first, second, epilogue); break;
-      case 4: tile<4, VECTORS, (VECTORS > 1 ? 1 : 2), true>(pulse, row, column, first, second, epilogue); break;
-      case 5:
-        if constexpr (most_rows(VECTORS) == 6) tile<5, VECTORS, 1, true>(pulse, row, column, first, second, epilogue);
-        break;
-      default:
-        if constexpr (most_rows(VECTORS) == 6) tile<6, VECTORS, 1, true>(pulse, row, column, first, second, epilogue);
+      case 1: some(Number<1>{}, Number<(VECTORS > 2 ? 2 : 4)>{}); break;
+      case 2: some(Number<2>{}, Number<(VECTORS > 2 ? 1 : 2)>{}); break;
+      case 3: some(Number<3>{}, Number<(VECTORS > 1 ? 1 : 2)>{}); break;
+      case 4: some(Number<4>{}, Number<(VECTORS > 1 ? 1 : 2)>{}); break;
+      case 5: some(Number<5>{}, Number<1>{}); break;
+      default: some(Number<6>{}, Number<1>{});
     }
-    row += heights[part];
   }
 }
 
@@ -268,12 +255,13 @@ __attribute__((noinline)) void product(Pulse& pulse, Index rows, Index columns, 
       one = panel.copy(one, width);
       other = panel.copy(other, width);
     }
+    const Both<Real, true> both{one, other};
     switch (vectors[part]) {
-      case 1: tiles_of_columns<1>(pulse, column, heights, one, other, epilogue); break;
-      case 2: tiles_of_columns<2>(pulse, column, heights, one, other, epilogue); break;
-      case 3: tiles_of_columns<3>(pulse, column, heights, one, other, epilogue); break;
+      case 1: tiles_of_columns<1, Real>(pulse, column, heights, both, epilogue); break;
+      case 2: tiles_of_columns<2, Real>(pulse, column, heights, both, epilogue); break;
+      case 3: tiles_of_columns<3, Real>(pulse, column, heights, both, epilogue); break;
       default:
-        if constexpr (most_vectors >= 4) tiles_of_columns<4>(pulse, column, heights, one, other, epilogue);
+        if constexpr (most_vectors >= 4) tiles_of_columns<4, Real>(pulse, column, heights, both, epilogue);
     }
     column += width;
   }
@@ -290,24 +278,24 @@ void product_in_parts(Pulse& pulse, Index rows, Index columns, Operands<Real> o,
   }
 }
 
-// Puts sums wherever they belong. Products that are small, or seldom made, share its code.
-template <class Real> class ThroughMemory {
- public:
-  // put(row, rows, column, sums, columns) puts rows of sums where they belong.
-  template <class Put> explicit ThroughMemory(const Put& put) : put_(&put) {
-    call_ = [](const void* own, Index row, Index rows, Index column, const Real* sums, Index columns) {
-      (*static_cast<const Put*>(own))(row, rows, column, sums, columns);
-    };
-  }
-  void operator()(Index row, Index rows, Index column, const Real* sums, Index columns) const {
-    call_(put_, row, rows, column, sums, columns);
-  }
+// So many rows at once have their sums in memory before something is made of them.
+constexpr Index most_rows_at_once = 48;
 
- private:
-  const void* put_;
-  void (*call_)(const void*, Index, Index, Index, const Real*, Index);
-};
-template <class Real> constexpr bool through_memory<ThroughMemory<Real>> = true;
+// Products whose sums belong where only put(row, rows, column, sums, columns) knows.
+template <class Real, class Put>
+void product_through_memory(Pulse& pulse, Index rows, Index columns, Operands<Real> o, const Put& put) {
+  const Parts heights(rows, most_rows_at_once), vectors(columns / lanes<Real>, most_vectors);
+  Index row = 0;
+  for (Index i = 0; i < heights.count; ++i) {
+    for (Index part = 0; part < vectors.count; ++part) {
+      Real sums[most_rows_at_once * most_vectors * lanes<Real>];
+      const Index column = vectors.before(part) * lanes<Real>, width = vectors[part] * lanes<Real>;
+      product<Real>(pulse, heights[i], width, from_column(o, column), no_operands<Real>, IntoPadded<Real>{{sums, width}});
+      put(row, heights[i], column, sums, width);
+    }
+    row += heights[i], o.a += heights[i] * o.a_row;
+  }
+}
 
 // Into rows that are `width` apart, of `count` numbers each, less than a vector of them in the last one; or added to what is
 // there. b has whole vectors.
@@ -324,7 +312,7 @@ void product_into_rows(Pulse& pulse, Index rows, const Operands<Real>& o, Real* 
       for (Index k = 0; adds && k < count - whole; ++k) place[k] += sums[k];
     }
   };
-  product<Real>(pulse, rows, lanes<Real>, from_column(o, whole), no_operands<Real>, ThroughMemory<Real>(put));
+  product_through_memory(pulse, rows, lanes<Real>, from_column(o, whole), put);
 }
 
 }  // namespace

@@ -5,8 +5,7 @@
 #pragma once
 
 #include "dropout.hpp"
-#include "gemm.hpp"
-#include "packing.hpp"
+#include "panels.hpp"
 #include "rows.hpp"
 
 namespace {
@@ -34,13 +33,15 @@ template <class Real> struct LayerTape {
 
 // Loads and stores what a cell works on, a vector of units of one row at one step.
 template <class Cell, class Real> struct Step {
-  const LayerSizes<Real>& size;
-  const Index h_row, A;
+  const Index H_pad, row_size, h_row, A;
+  const Activation activation;
+  const bool forgets;
   const Real *h_before, *seen, *c_before;
   Real *h, *c, *gates, *kept;
 
-  Step(const LayerSizes<Real>& size_, const Timetable& when, const LayerTape<Real>& tape, Index t)
-      : size(size_), h_row(tape.h_row), A(size.A), h_before(tape.h + when.block[t] * h_row),
+  Step(const LayerSizes<Real>& size, const Timetable& when, const LayerTape<Real>& tape, Index t)
+      : H_pad(size.H_pad), row_size(size.row), h_row(tape.h_row), A(size.A), activation(size.activation),
+        forgets(when.forgets), h_before(tape.h + when.block[t] * h_row),
         seen(tape.rows + when.block[t] * size.row), c_before(tape.c + when.block[t] * size.H_pad),
         h(tape.h + when.block[t + 1] * h_row), c(tape.c + when.block[t + 1] * size.H_pad),
         gates(tape.gates + when.kept_row(t) * A), kept(tape.kept + when.kept_row(t) * size.H_pad) {}
@@ -48,32 +49,31 @@ template <class Cell, class Real> struct Step {
   Units<Real> load_states(Index row, Index unit) const {
     Units<Real> u;
     if constexpr (Cell::carries_d_h) u.h_before = load(h_before + row * h_row + unit);
-    if constexpr (Cell::resets_before) u.seen = load(seen + row * size.row + unit);
-    if constexpr (Cell::has_memory) u.c_before = load(c_before + row * size.H_pad + unit);
+    if constexpr (Cell::resets_before) u.seen = load(seen + row * row_size + unit);
+    if constexpr (Cell::has_memory) u.c_before = load(c_before + row * H_pad + unit);
     return u;
   }
   Units<Real> load_units(Index row, Index unit) const {
     Units<Real> u = load_states(row, unit);
-    if constexpr (Cell::keeps) u.kept = load(kept + row * size.H_pad + unit);
+    if constexpr (Cell::keeps) u.kept = load(kept + row * H_pad + unit);
     if constexpr (Cell::COLUMNS == 1) {
       u.h = load(h + row * h_row + unit);
-      u.gate[0] = u.h;  // the pre-activation, as long as forward has not been here
-      u.activation = size.activation;
+      u.activation = activation;
     } else {
 #pragma GCC unroll 4
-      for (Index p = 0; p < Cell::COLUMNS; ++p) u.gate[p] = load(gates + row * A + p * size.H_pad + unit);
+      for (Index p = 0; p < Cell::COLUMNS; ++p) u.gate[p] = load(gates + row * A + p * H_pad + unit);
     }
     return u;
   }
-  void store_gates(Index row, Index unit, const Units<Real>& u) const {
-    if constexpr (Cell::keeps) store(kept + row * size.H_pad + unit, u.kept);
+  template <int FIRST = 0> void store_gates(Index row, Index unit, const Units<Real>& u) const {
+    if constexpr (Cell::keeps) store(kept + row * H_pad + unit, u.kept);
 #pragma GCC unroll 4
-    for (Index p = 0; Cell::COLUMNS > 1 && p < Cell::COLUMNS; ++p) {
-      store(gates + row * A + p * size.H_pad + unit, u.gate[p]);
+    for (Index p = FIRST; Cell::COLUMNS > 1 && p < Cell::COLUMNS; ++p) {
+      store(gates + row * A + p * H_pad + unit, u.gate[p]);
     }
   }
   void store_state(Index row, Index unit, const Units<Real>& u) const {
-    if constexpr (Cell::has_memory) store(c + row * size.H_pad + unit, u.c);
+    if constexpr (Cell::has_memory) store(c + row * H_pad + unit, u.c);
     store(h + row * h_row + unit, u.h);
   }
 };
@@ -87,97 +87,106 @@ void mask_states(const LayerSizes<Real>& size, const Timetable& when, const Laye
   });
 }
 
-// What a step multiplies its weights with: of each row of its block x and 1, 1 alone, and h.
-template <class Real> struct StepOperands {
-  Operands<Real> by_input, by_bias, by_state;
-
-  __attribute__((always_inline)) StepOperands(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, Index A,
-                                              const Real* rows)
-      : by_input{rows + size.H_pad, size.row, 1, weights.forward + size.H * A, A, size.D + 1},
-        by_bias{rows + size.H_pad + size.D, size.row, 1, weights.forward + (size.H + size.D) * A, A, 1},
-        by_state{rows, size.row, 1, weights.forward, A, size.H} {}
-};
-
-// All of a step for some units of one row: their pre-activations stay in registers until the cell has made states of them.
-template <class Cell, int UNITS, class Real>
-inline __attribute__((always_inline)) void advance_units(
-    const Step<Cell, Real>& step, const StepOperands<Real>& o, Index unit) {
-  constexpr int COLUMNS = Cell::COLUMNS, SPLIT = UNITS * COLUMNS < 8 ? 2 : 1;  // chains enough to keep the processor busy
-  const Index distance = step.size.H_pad;
-  Vector<Real> sum[SPLIT][UNITS][COLUMNS] = {};
-  accumulate_columns<0, Cell::X_END>(sum, from_column(o.by_input, unit), distance);
-  if constexpr (Cell::X_END < COLUMNS) accumulate_columns<Cell::X_END, COLUMNS>(sum, from_column(o.by_bias, unit), distance);
-  accumulate_columns<Cell::H_FIRST, COLUMNS>(sum, from_column(o.by_state, unit), distance);
-#pragma GCC unroll 4
-  for (int u = 0; u < UNITS; ++u, unit += lanes<Real>) {
-    Units<Real> all = step.load_states(0, unit);
-#pragma GCC unroll 4
-    for (int p = 0; p < COLUMNS; ++p) all.gate[p] = SPLIT == 2 ? sum[0][u][p] + sum[SPLIT - 1][u][p] : sum[0][u][p];
-    Cell::forward(all);
-    step.store_gates(0, unit, all);
-    step.store_state(0, unit, all);
-  }
-}
-
-// A step of one sequence: so short that calling a product for it would be felt; or so long that its weights come from far away,
-// and units are made of some while the next ones come: of as few as keep the processor busy and fill cache lines. The input's
-// share comes first: it does not wait for the state of the step before.
+// A step of one sequence: so short that calling a product for it would be felt. The pre-activations of some units stay in
+// registers until the cell has made states of them.
 template <class Cell, class Real>
 inline __attribute__((always_inline)) void advance_alone(
-    Purse& purse, const Step<Cell, Real>& step, const StepOperands<Real>& o, bool backwards) {
-  const Index H_pad = step.size.H_pad;
-  if constexpr (Cell::COLUMNS == 1) {
-    const auto finish = [&](Index row, Index unit, Vector<Real> a) __attribute__((always_inline)) {
-      Units<Real> u;
-      u.gate[0] = a;
-      Cell::forward(u);
-      step.store_state(row, unit, u);
+    Purse& purse, const LayerSizes<Real>& size, const Step<Cell, Real>& step, const Real* weights, const Real* rows,
+    bool backwards) {
+  each_panel<Cell>(size, backwards, [&](auto vectors, Index unit) __attribute__((always_inline)) {
+    constexpr int COLUMNS = Cell::COLUMNS, VECTORS = COLUMNS * vectors.value;
+    const PanelProducts<Cell, Real> products(size, weights, rows, unit, vectors.value * lanes<Real>);
+    Vector<Real> sums[VECTORS];
+    const auto take = [&](Index, Index column, Vector<Real> sum) __attribute__((always_inline)) {
+      sums[column / lanes<Real>] = sum;
     };
-    row_product(purse, H_pad, backwards, o.by_input, o.by_state, finish);
-  } else {
-    constexpr int vectors = Cell::COLUMNS - Cell::H_FIRST == 4 && vector_bytes == 64 ? 1 : 2;
-    constexpr Index width = vectors * lanes<Real>;
-    const Index whole = H_pad / width;
-    for (Index i = 0; i < whole; ++i) advance_units<Cell, vectors>(step, o, (backwards ? whole - 1 - i : i) * width);
-    if constexpr (vectors > 1) {
-      if (whole * width < H_pad) advance_units<Cell, 1>(step, o, whole * width);
+    constexpr int SPLIT = VECTORS > 4 ? 1 : VECTORS > 3 ? 2 : 4;  // chains enough to keep the processor busy
+    tile<1, VECTORS, SPLIT, Real>(purse, 0, 0, products, take);
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors.value; ++v, unit += lanes<Real>) {
+      Units<Real> u = step.load_states(0, unit);
+#pragma GCC unroll 4
+      for (int p = 0; p < COLUMNS; ++p) u.gate[p] = sums[p * vectors.value + v];
+      Cell::forward(u);
+      if (!step.forgets) step.store_gates(0, unit, u);
+      step.store_state(0, unit, u);
     }
-    purse.spend(step.A / lanes<Real> * (o.by_input.depth + o.by_state.depth));
+  });
+}
+
+// Makes states of pre-activations, of some rows and vectors of units: in a row of `sums` one column lies behind the other.
+// Where the reset comes before the product, there are gates and what they let through so far. The step is a copy, which no
+// store can change.
+template <class Cell, int VECTORS, class Real>
+inline void finish_rows(const Step<Cell, Real> step, Index row, Index rows, Index unit, const Places<Real>& sums) {
+  constexpr int P_FIRST = Cell::P_FIRST;
+  const Real* a = sums.to;
+  for (const Index end = row + rows; row < end; ++row, a += sums.width) {
+#pragma GCC unroll 4
+    for (int v = 0; v < VECTORS; ++v) {
+      const Index i = v * lanes<Real>;
+      Units<Real> u = step.load_states(row, unit + i);
+#pragma GCC unroll 4
+      for (int p = P_FIRST; p < Cell::COLUMNS; ++p) u.gate[p] = load(a + (p - P_FIRST) * VECTORS * lanes<Real> + i);
+      if constexpr (Cell::resets_before) {
+        Cell::reset(u);
+      } else {
+        Cell::forward(u);
+        step.store_state(row, unit + i, u);
+      }
+      if (Cell::resets_before || !step.forgets) step.template store_gates<P_FIRST>(row, unit + i, u);
+    }
   }
 }
 
-// A step of some rows, `active` of those in its block: first all pre-activations, then the cell.
+// A panel's share of a step of some rows. The cell makes states of some pre-activations while they are near, but not of so few
+// that it would wait for itself.
+template <class Cell, int VECTORS, class Real>
+inline void advance_panel(Pulse& pulse, const LayerSizes<Real>& size, const Step<Cell, Real>& step, const Real* weights,
+                          const Real* state_rows, Index active, Index unit) {
+  using P = PanelColumns<Cell>;
+  constexpr Index units = VECTORS * lanes<Real>, width = (P::ALL ? units : lanes<Real>) * P::COLUMNS;
+  const Parts parts(active, most_rows_at_once);
+  for (Index part = 0, row = 0; part < parts.count; row += parts[part++]) {
+    const Index rows = parts[part];
+    const PanelProducts<Cell, Real> products(size, weights, state_rows + row * size.row, unit, units);
+    Real room[P::COLUMNS == 1 ? 1 : most_rows_at_once * width];
+    IntoPadded<Real> into{{room, width}};
+    if (P::COLUMNS == 1) into = {{step.h + row * step.h_row + unit, step.h_row}};  // where the states will be
+    if constexpr (P::ALL) {
+      product<Real>(pulse, rows, units * P::COLUMNS, products.by_input, products.by_state, into);
+      finish_rows<Cell, VECTORS>(step, row, rows, unit, into);
+    } else {
+      for (Index i = 0; i < units; i += lanes<Real>) {
+        const auto of_vector = products.of_vector(i, units);
+        tiles_of_columns<P::COLUMNS, Real, P::MOST_ROWS>(pulse, 0, Parts(rows, P::MOST_ROWS), of_vector, into);
+        finish_rows<Cell, 1>(step, row, rows, unit + i, into);
+      }
+    }
+  }
+}
+
+// A step of some rows, `active` of those in its block.
 template <class Cell, class Real>
 inline __attribute__((always_inline)) void advance_rows(
-    const Timetable& when, const LayerWeights<Real>& weights, const Step<Cell, Real>& step, const StepOperands<Real>& o,
-    Index t) {
-  const Index rows = when.active[t], H_pad = step.size.H_pad, A = step.A;
-  const IntoPadded<Real> sums = Cell::COLUMNS == 1 ? IntoPadded<Real>{{step.h, step.h_row}} : IntoPadded<Real>{{step.gates, A}};
-  const auto columns = [&](Index from, Index to, const Operands<Real>& first, const Operands<Real>& second) {
-    const IntoPadded<Real> into{{sums.to + from * H_pad, sums.width}};
-    const Operands<Real> one = from_column(first, from * H_pad), other = from_column(second, from * H_pad);
-    if (from < to) product<Real>(when.pulse, rows, (to - from) * H_pad, one, other, into);
-  };
-  if constexpr (!Cell::resets_before) columns(0, Cell::H_FIRST, o.by_input, no_operands<Real>);
-  columns(Cell::H_FIRST, Cell::X_END, o.by_input, o.by_state);
-  // Of the input's share, the last columns see the bias alone.
-  if constexpr (Cell::X_END < Cell::COLUMNS) columns(Cell::X_END, Cell::COLUMNS, o.by_bias, o.by_state);
-  if constexpr (Cell::resets_before) {
-    each_unit<Real>(when, rows, H_pad, [&](Index row, Index unit) {
-      Units<Real> u = step.load_units(row, unit);
-      Cell::reset(u);
-      step.store_gates(row, unit, u);
-    });
-    zero(step.kept + rows * H_pad, (when.block_rows(t) - rows) * H_pad);  // rows without a step weigh nothing
-    const Operands<Real> by_reset{step.kept, H_pad, 1, weights.reset_forward, H_pad, step.size.H};
-    product<Real>(when.pulse, rows, H_pad, o.by_input, by_reset, IntoPadded<Real>{{step.gates, A}});
-  }
-  each_unit<Real>(when, rows, H_pad, [&](Index row, Index unit) {
-    Units<Real> u = step.load_units(row, unit);
-    Cell::forward(u);
-    step.store_gates(row, unit, u);
-    step.store_state(row, unit, u);
+    const Timetable& when, const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Step<Cell, Real>& step,
+    const Real* state_rows, Index t) {
+  const Index active = when.active[t], H_pad = size.H_pad;
+  each_panel<Cell>(size, when.turns_back(t), [&](auto vectors, Index unit) {
+    advance_panel<Cell, vectors.value>(when.pulse, size, step, weights.forward, state_rows, active, unit);
   });
+  if constexpr (Cell::resets_before) {
+    zero(step.kept + active * H_pad, (when.block_rows(t) - active) * H_pad);  // rows without a step weigh nothing
+    const Operands<Real> by_input{state_rows + H_pad, size.row, 1, weights.reset_forward + size.H * H_pad, H_pad, size.D + 1},
+        by_reset{step.kept, H_pad, 1, weights.reset_forward, H_pad, size.H};
+    product<Real>(when.pulse, active, H_pad, by_input, by_reset, IntoPadded<Real>{{step.gates, step.A}});
+    each_unit<Real>(when, active, H_pad, [&](Index row, Index unit) {
+      Units<Real> u = step.load_units(row, unit);
+      Cell::forward(u);
+      step.store_gates(row, unit, u);
+      step.store_state(row, unit, u);
+    });
+  }
 }
 
 // Block 0 holds the first states already, and every row its x and 1; fills in the rest of the tape. It takes a copy of
@@ -189,12 +198,12 @@ void layer_forward(const LayerSizes<Real> size, const LayerWeights<Real>& weight
   Purse purse{when.pulse};
   for (Index t = 0; t < when.steps; ++t) {
     const Step<Cell, Real> step(size, when, tape, t);
-    const StepOperands<Real> operands(size, weights, step.A, tape.rows + when.block[t] * size.row);
+    const Real* rows = tape.rows + when.block[t] * size.row;
     if constexpr (ALONE) {
-      advance_alone(purse, step, operands, when.turns_back(t));
+      advance_alone(purse, size, step, weights.forward, rows, when.turns_back(t));
       continue;
     }
-    advance_rows(when, weights, step, operands, t);
+    advance_rows(when, size, weights, step, rows, t);
     if (tape.mask) mask_states(size, when, tape, t + 1);
   }
 }
@@ -233,8 +242,8 @@ inline __attribute__((always_inline)) Vector<Real> d_h_before(const LayerTape<Re
 // Products over so many rows at a time. Those of a column's W_h come out as they are wanted. Those by [x | 1], of which there
 // may be few, come out turned round, so that the padding between them is not multiplied.
 template <class Cell, class Real>
-__attribute__((noinline)) void add_weight_gradient(const LayerSizes<Real>& size, const Timetable& when,
-                                                   const LayerTape<Real>& tape, const LayerGradients<Real>& d, Index row,
+__attribute__((noinline)) void add_weight_gradient(const LayerSizes<Real> size, const Timetable& when,
+                                                   const LayerTape<Real> tape, const LayerGradients<Real> d, Index row,
                                                    Index last, bool adds) {
   const Index H = size.H, H_pad = size.H_pad, D = size.D, A = size.A, seen = Cell::X_END * H_pad;
   for (Index depth; row < last; row += depth, adds = true) {
@@ -345,11 +354,9 @@ void layer_input_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>
   for (Index t = 0; t < when.steps; ++t) {
     const Operands<Real> by_step{d_a + when.block[t] * size.A, size.A, 1, weights.input, size.W_x_row(),
                                  size.summed(size.x_end)};
-    const auto write = [&](const auto& into) {
-      product<Real>(when.pulse, when.active[t], size.D_pad, by_step, no_operands<Real>, into);
-    };
     if (!reverse) {
-      write(IntoPadded<Real>{{d_x + when.place(t, 0) * width, width}});
+      const IntoPadded<Real> into{{d_x + when.place(t, 0) * width, width}};
+      product<Real>(when.pulse, when.active[t], size.D_pad, by_step, no_operands<Real>, into);
       continue;
     }
     const auto add = [&](Index row, Index rows, Index column, const Real* sums, Index columns) {
@@ -358,7 +365,7 @@ void layer_input_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>
         for (Index c = 0; c < columns; c += lanes<Real>) store(place + c, load(place + c) + load(sums + c));
       }
     };
-    write(ThroughMemory<Real>(add));
+    product_through_memory(when.pulse, when.active[t], size.D_pad, by_step, add);
   }
 }
 

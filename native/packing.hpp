@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cells.hpp"
+#include "gemm.hpp"
 
 namespace {
 
@@ -29,10 +30,25 @@ template <class Real> Blocks blocks_below(const NetworkShape& shape, Index layer
   return {shape.directions(below), H, padded<Real>(H)};
 }
 
+// The forward weights of some units lie together, in a panel: rows for h, whose columns are those of the cell that see the
+// state; rows for x and 1 with those that see the input; and of the others, which see 1 alone, one row more.
+template <class Cell> struct PanelColumns {
+  static constexpr int FIRST = Cell::P_FIRST, H_FIRST = Cell::H_FIRST > FIRST ? Cell::H_FIRST : FIRST;
+  static constexpr int COLUMNS = Cell::COLUMNS - FIRST, BY_STATE = Cell::COLUMNS - H_FIRST, BY_INPUT = Cell::X_END - FIRST,
+                       BY_ONE = Cell::COLUMNS - Cell::X_END;
+  static constexpr bool ALL = BY_STATE == COLUMNS && BY_INPUT == COLUMNS;  // see everything
+  // Of a tile in which not all do. 16 registers have room for four rows of three sums if products are fused with them.
+  static constexpr Index MOST_ROWS = most_rows((BY_STATE > BY_INPUT ? BY_STATE : BY_INPUT) + !fuses);
+  // So many vectors of units that one row keeps the processor busy with its sums, and that those of a column fill cache lines.
+  static constexpr int MOST_VECTORS = COLUMNS == 1 ? 4 : vector_bytes < 64 ? 2 : 1;
+};
+
 // Widths and places inside one direction's memory.
 template <class Real> struct LayerSizes {
   Index H, H_pad, D, D_pad, row;
   Index gates, states, columns, x_end, h_first;
+  Parts panels{0, 1};  // of the forward weights: how many vectors of units each one has
+  Index panel;         // numbers of a unit in it
   Index A;  // width of a row of pre-activations; column p of unit i is p · H_pad + i
   bool hidden_bias, has_memory, keeps, resets_before, masks_state, input_as_it_is;
   rnn::Activation activation;
@@ -49,6 +65,9 @@ template <class Real> struct LayerSizes {
     with_cell<Real>(shape.layers[layer], [this](auto cell) {
       using Cell = decltype(cell);
       columns = Cell::COLUMNS, x_end = Cell::X_END, h_first = Cell::H_FIRST;
+      using P = PanelColumns<Cell>;
+      panels = Parts(H_pad / lanes<Real>, P::MOST_VECTORS);
+      panel = P::BY_STATE * H + P::BY_INPUT * (D + 1) + P::BY_ONE;
       has_memory = Cell::has_memory, keeps = Cell::keeps, resets_before = Cell::resets_before;
     });
     A = spread<Real>(columns * H_pad);
@@ -64,15 +83,18 @@ template <class Real> struct LayerSizes {
   // With one column the padding between columns is left out of sums over them.
   Index summed(Index some) const { return columns == 1 ? H : some * H_pad; }
 
-  Index forward_weights() const { return (H + D + 1) * A; }  // (H + D + 1, A): a row for each number of a state row
+  Index forward_weights() const { return panel * H_pad; }
   // Rows of W_h that need no padding are not copied: the columns that see the state are in the order of its gates.
   bool recurrent_as_it_is() const { return H == W_h_row(); }
   Index recurrent_weights() const { return recurrent_as_it_is() ? 0 : summed(columns - h_first) * W_h_row(); }
   // Nor are those of W_x.
   Index W_x_row() const { return input_as_it_is ? D : D_pad; }
   Index input_weights() const { return input_as_it_is ? 0 : summed(x_end) * D_pad; }
-  Index reset_weights() const { return resets_before ? H * H_pad : 0; }  // W_hn by itself, once for each way
-  Index packed() const { return forward_weights() + recurrent_weights() + input_weights() + 2 * reset_weights(); }
+  Index reset_forward() const { return resets_before ? (H + D + 1) * H_pad : 0; }  // all weights of n,
+  Index reset_recurrent() const { return resets_before ? H * H_pad : 0; }  // and W_hn for the way back
+  Index packed() const {
+    return forward_weights() + recurrent_weights() + input_weights() + reset_forward() + reset_recurrent();
+  }
   Index W_x() const { return gates * H * below.numbers(); }
   Index weights() const { return W_x() + gates * H * (H + 1) + (hidden_bias ? H : 0); }  // without first states
 };
@@ -83,7 +105,7 @@ template <class Real> struct LayerWeights {
   // `parameters` are those of the direction, in the flat order.
   LayerWeights(const LayerSizes<Real>& size, const Real* packed, const Real* parameters)
       : forward(packed), recurrent(forward + size.forward_weights()), input(recurrent + size.recurrent_weights()),
-        reset_forward(input + size.input_weights()), reset_recurrent(reset_forward + size.reset_weights()) {
+        reset_forward(input + size.input_weights()), reset_recurrent(reset_forward + size.reset_forward()) {
     if (size.recurrent_as_it_is()) recurrent = parameters + size.W_x();
     if (size.input_as_it_is) input = parameters;
   }
@@ -127,32 +149,55 @@ void copy_rows(const Real* from, Index from_row, Index rows, Index columns, Real
 // From the flat parameters W_x (G·H, D), W_h (G·H, H), b_h (G·H) and perhaps b_hn (H) to the layouts above; padding, and
 // weights of columns that do not see input or state, stay zero.
 template <class Cell, class Real> void pack_layer(const LayerSizes<Real>& size, const Real* parameters, Real* packed) {
-  const Index H = size.H, H_pad = size.H_pad, A = size.A, numbers = size.below.numbers();
+  const Index H = size.H, H_pad = size.H_pad, numbers = size.below.numbers();
   const Real *W_x = parameters, *W_h = W_x + size.W_x(), *b_h = W_h + size.gates * H * H, *b_hn = b_h + size.gates * H;
-  Real *forward = packed, *recurrent = forward + size.forward_weights(), *input = recurrent + size.recurrent_weights();
-  for (Index p = 0; p < Cell::COLUMNS; ++p) {
-    const Index gate = Cell::GATE[p] * H;
-    if (p >= Cell::H_FIRST) {
-      transpose(W_h + gate * H, H, H, H, forward + p * H_pad, A);
-      if (!size.recurrent_as_it_is()) {
-        copy_rows(W_h + gate * H, H, H, H, recurrent + (p - Cell::H_FIRST) * H_pad * size.W_h_row(), size.W_h_row());
+  Real *recurrent = packed + size.forward_weights(), *input = recurrent + size.recurrent_weights(),
+       *reset_forward = input + size.input_weights();
+  using P = PanelColumns<Cell>;
+  // Of `count` units of a gate, from `unit` on, to rows `by_state`, `by_input` and the bias behind it.
+  const auto pack_state = [&](Index gate, Index unit, Index count, Real* to, Index to_row) {
+    transpose(W_h + (gate * H + unit) * H, H, count, H, to, to_row);
+  };
+  const auto pack_input = [&](Index gate, Index unit, Index count, Real* to, Index to_row) {
+    copy_row(to + size.D * to_row, b_h + gate * H + unit, count);
+    for (Index b = 0; b < size.below.count; ++b) {
+      const Real* block = W_x + (gate * H + unit) * numbers + b * size.below.size;
+      transpose(block, numbers, count, size.below.size, to + b * size.below.distance * to_row, to_row);
+    }
+  };
+  const Parts& panels = size.panels;
+  for (Index i = 0; i < panels.count; ++i) {
+    const Index unit = panels.before(i) * lanes<Real>, units = panels[i] * lanes<Real>, left = H - unit;
+    const Index count = left < units ? left : units;
+    Real *by_state = packed + unit * size.panel, *by_input = by_state + H * P::BY_STATE * units,
+         *by_bias = by_input + (size.D + 1) * P::BY_INPUT * units;
+    for (Index p = Cell::P_FIRST; p < Cell::COLUMNS; ++p) {
+      if (p >= Cell::H_FIRST) {
+        pack_state(Cell::GATE[p], unit, count, by_state, P::BY_STATE * units);
+        by_state += units;
+      }
+      if (p < Cell::X_END) {
+        pack_input(Cell::GATE[p], unit, count, by_input, P::BY_INPUT * units);
+        by_input += units;
+      } else {
+        copy_row(by_bias, b_hn + unit, count);
       }
     }
-    Real* bias = forward + (H + size.D) * A + p * H_pad;
-    copy_row(bias, p < Cell::X_END ? b_h + gate : b_hn, H);
-    for (Index b = 0; p < Cell::X_END && b < size.below.count; ++b) {
-      const Real* block = W_x + gate * numbers + b * size.below.size;
-      const Index first = b * size.below.distance;
-      transpose(block, numbers, H, size.below.size, forward + (H + first) * A + p * H_pad, A);
-      if (size.input_as_it_is) continue;
-      copy_rows(block, numbers, H, size.below.size, input + p * H_pad * size.D_pad + first, size.D_pad);
+  }
+  for (Index p = 0; p < Cell::COLUMNS; ++p) {
+    const Index gate = Cell::GATE[p] * H;
+    if (p >= Cell::H_FIRST && !size.recurrent_as_it_is()) {
+      copy_rows(W_h + gate * H, H, H, H, recurrent + (p - Cell::H_FIRST) * H_pad * size.W_h_row(), size.W_h_row());
+    }
+    for (Index b = 0; p < Cell::X_END && !size.input_as_it_is && b < size.below.count; ++b) {
+      copy_rows(W_x + gate * numbers + b * size.below.size, numbers, H, size.below.size,
+                input + p * H_pad * size.D_pad + b * size.below.distance, size.D_pad);
     }
   }
   if constexpr (Cell::resets_before) {
-    const Real* W_hn = W_h + Cell::GATE[0] * H * H;
-    Real* reset_forward = input + size.input_weights();
-    transpose(W_hn, H, H, H, reset_forward, H_pad);
-    copy_rows(W_hn, H, H, H, reset_forward + size.reset_weights(), H_pad);
+    pack_state(Cell::GATE[0], 0, H, reset_forward, H_pad);
+    pack_input(Cell::GATE[0], 0, H, reset_forward + H * H_pad, H_pad);
+    copy_rows(W_h + Cell::GATE[0] * H * H, H, H, H, reset_forward + size.reset_forward(), H_pad);
   }
 }
 

@@ -28,6 +28,12 @@ constexpr int vector_registers = 32;
 constexpr int vector_registers = 16;
 #endif
 
+#if defined(__FMA__) || defined(__aarch64__)
+constexpr bool fuses = true;
+#else
+constexpr bool fuses = false;
+#endif
+
 template <class Real> struct VectorTypes;
 
 template <> struct VectorTypes<float> {
