@@ -9,12 +9,13 @@
 
 namespace rnn {
 
-extern const InstructionSet instruction_set_v2, instruction_set_v3, instruction_set_v4, instruction_set_baseline;
+extern const Kernels<float> kernels_v2_float, kernels_v3_float, kernels_v4_float, kernels_baseline_float;
+extern const Kernels<double> kernels_v2_double, kernels_v3_double, kernels_v4_double, kernels_baseline_double;
 
 namespace {
 
 struct Candidate {
-  const InstructionSet* set;
+  InstructionSet set;
   bool supported;
 };
 
@@ -39,28 +40,28 @@ std::vector<Candidate> candidates() {
 #endif
   return {
 #if defined(RNN_HAS_v2)
-      {&instruction_set_v2, supports_v2()},
+      {{"v2", &kernels_v2_float, &kernels_v2_double}, supports_v2()},
 #endif
 #if defined(RNN_HAS_v3)
-      {&instruction_set_v3, supports_v3()},
+      {{"v3", &kernels_v3_float, &kernels_v3_double}, supports_v3()},
 #endif
 #if defined(RNN_HAS_v4)
-      {&instruction_set_v4, supports_v4()},
+      {{"v4", &kernels_v4_float, &kernels_v4_double}, supports_v4()},
 #endif
 #if defined(RNN_HAS_baseline)
-      {&instruction_set_baseline, true},
+      {{"baseline", &kernels_baseline_float, &kernels_baseline_double}, true},
 #endif
   };
 }
 
-const InstructionSet& choose() {
+InstructionSet choose() {
   const char* wanted = std::getenv("RNN_FROM_SCRATCH_ISA");
   const bool any = !wanted || !*wanted;
-  const InstructionSet* best = nullptr;
+  InstructionSet best{};
   bool known = any;
   for (const Candidate& candidate : candidates()) {
     if (candidate.supported) best = candidate.set;
-    if (!any && std::strcmp(wanted, candidate.set->name) == 0) {
+    if (!any && std::strcmp(wanted, candidate.set.name) == 0) {
       known = true;
       break;  // the choice can be lowered, not raised: what lies beyond is not looked at
     }
@@ -70,22 +71,22 @@ const InstructionSet& choose() {
     for (const char* name : compiled_instruction_sets()) names += names.empty() ? name : std::string(", ") + name;
     throw std::runtime_error("RNN_FROM_SCRATCH_ISA must be one of " + names + ". Got '" + wanted + "'.");
   }
-  if (!best) {
+  if (!best.name) {
     throw std::runtime_error("this processor has none of the instruction sets that the native engine was compiled for.");
   }
-  return *best;
+  return best;
 }
 
 }  // namespace
 
 const InstructionSet& chosen_instruction_set() {
-  static const InstructionSet& chosen = choose();
+  static const InstructionSet chosen = choose();
   return chosen;
 }
 
 std::vector<const char*> compiled_instruction_sets() {
   std::vector<const char*> names;
-  for (const Candidate& candidate : candidates()) names.push_back(candidate.set->name);
+  for (const Candidate& candidate : candidates()) names.push_back(candidate.set.name);
   return names;
 }
 

@@ -93,7 +93,7 @@ template <class Cell, class Real>
 inline __attribute__((always_inline)) void advance_alone(
     Purse& purse, const LayerSizes<Real>& size, const Step<Cell, Real>& step, const Real* weights, const Real* rows,
     bool backwards) {
-  each_panel<Cell>(size, backwards, [&](auto vectors, Index unit) __attribute__((always_inline)) {
+  each_known_panel<Cell>(size, backwards, [&](auto vectors, Index unit) __attribute__((always_inline)) {
     constexpr int COLUMNS = Cell::COLUMNS, VECTORS = COLUMNS * vectors.value;
     const PanelProducts<Cell, Real> products(size, weights, rows, unit, vectors.value * lanes<Real>);
     Vector<Real> sums[VECTORS];
@@ -114,20 +114,17 @@ inline __attribute__((always_inline)) void advance_alone(
   });
 }
 
-// Makes states of pre-activations, of some rows and vectors of units: in a row of `sums` one column lies behind the other.
-// Where the reset comes before the product, there are gates and what they let through so far. The step is a copy, which no
-// store can change.
-template <class Cell, int VECTORS, class Real>
-inline void finish_rows(const Step<Cell, Real> step, Index row, Index rows, Index unit, const Places<Real>& sums) {
+// Makes states of pre-activations, of some rows and units: in a row of `sums` one column lies behind the other. Where the reset
+// comes before the product, there are gates and what they let through so far. The step is a copy, which no store can change.
+template <class Cell, class Real>
+inline void finish_rows(const Step<Cell, Real> step, Index row, Index rows, Index unit, Index units, const Places<Real>& sums) {
   constexpr int P_FIRST = Cell::P_FIRST;
   const Real* a = sums.to;
-  for (const Index end = row + rows; row < end; ++row, a += sums.width) {
-#pragma GCC unroll 4
-    for (int v = 0; v < VECTORS; ++v) {
-      const Index i = v * lanes<Real>;
+  for (const Index end = row + rows, width = sums.width; row < end; ++row, a += width) {
+    for (Index i = 0; i < units; i += lanes<Real>) {
       Units<Real> u = step.load_states(row, unit + i);
 #pragma GCC unroll 4
-      for (int p = P_FIRST; p < Cell::COLUMNS; ++p) u.gate[p] = load(a + (p - P_FIRST) * VECTORS * lanes<Real> + i);
+      for (int p = P_FIRST; p < Cell::COLUMNS; ++p) u.gate[p] = load(a + (p - P_FIRST) * units + i);
       if constexpr (Cell::resets_before) {
         Cell::reset(u);
       } else {
@@ -139,41 +136,32 @@ inline void finish_rows(const Step<Cell, Real> step, Index row, Index rows, Inde
   }
 }
 
-// A panel's share of a step of some rows. The cell makes states of some pre-activations while they are near, but not of so few
-// that it would wait for itself.
-template <class Cell, int VECTORS, class Real>
-inline void advance_panel(Pulse& pulse, const LayerSizes<Real>& size, const Step<Cell, Real>& step, const Real* weights,
-                          const Real* state_rows, Index active, Index unit) {
-  using P = PanelColumns<Cell>;
-  constexpr Index units = VECTORS * lanes<Real>, width = (P::ALL ? units : lanes<Real>) * P::COLUMNS;
-  const Parts parts(active, most_rows_at_once);
-  for (Index part = 0, row = 0; part < parts.count; row += parts[part++]) {
-    const Index rows = parts[part];
-    const PanelProducts<Cell, Real> products(size, weights, state_rows + row * size.row, unit, units);
-    Real room[P::COLUMNS == 1 ? 1 : most_rows_at_once * width];
-    IntoPadded<Real> into{{room, width}};
-    if (P::COLUMNS == 1) into = {{step.h + row * step.h_row + unit, step.h_row}};  // where the states will be
-    if constexpr (P::ALL) {
-      product<Real>(pulse, rows, units * P::COLUMNS, products.by_input, products.by_state, into);
-      finish_rows<Cell, VECTORS>(step, row, rows, unit, into);
-    } else {
-      for (Index i = 0; i < units; i += lanes<Real>) {
-        const auto of_vector = products.of_vector(i, units);
-        tiles_of_columns<P::COLUMNS, Real, P::MOST_ROWS>(pulse, 0, Parts(rows, P::MOST_ROWS), of_vector, into);
-        finish_rows<Cell, 1>(step, row, rows, unit + i, into);
-      }
-    }
-  }
-}
-
-// A step of some rows, `active` of those in its block.
+// A step of some rows, `active` of those in its block. The cell makes states of some pre-activations while they are near, but
+// not of so few that it would wait for itself.
 template <class Cell, class Real>
 inline __attribute__((always_inline)) void advance_rows(
     const Timetable& when, const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Step<Cell, Real>& step,
     const Real* state_rows, Index t) {
+  using P = PanelColumns<Cell>;
   const Index active = when.active[t], H_pad = size.H_pad;
-  each_panel<Cell>(size, when.turns_back(t), [&](auto vectors, Index unit) {
-    advance_panel<Cell, vectors.value>(when.pulse, size, step, weights.forward, state_rows, active, unit);
+  const Parts parts(active, most_rows_at_once);
+  each_panel<Cell>(size, when.turns_back(t), [&](Index unit, Index units) {
+    const Index at_once = P::ALL ? units : lanes<Real>, width = at_once * P::COLUMNS;
+    Real room[P::COLUMNS == 1 ? 1 : most_rows_at_once * P::COLUMNS * (P::ALL ? P::MOST_VECTORS : 1) * lanes<Real>];
+    for (Index part = 0, row = 0; part < parts.count; row += parts[part++]) {
+      const PanelProducts<Cell, Real> products(size, weights.forward, state_rows + row * size.row, unit, units);
+      for (Index i = 0; i < units; i += at_once) {
+        IntoPadded<Real> into{{room, width}};
+        if constexpr (P::COLUMNS == 1) into = {{step.h + row * step.h_row + unit, step.h_row}};  // where the states will be
+        if constexpr (P::ALL) {
+          product<Real>(when.pulse, parts[part], width, products.by_input, products.by_state, into);
+        } else {
+          const Parts heights(parts[part], P::MOST_ROWS);
+          tiles_of_columns<P::COLUMNS, Real, P::MOST_ROWS>(when.pulse, 0, heights, products.of_vector(i, units), into);
+        }
+        finish_rows<Cell>(step, row, parts[part], unit + i, at_once, into);
+      }
+    }
   });
   if constexpr (Cell::resets_before) {
     zero(step.kept + active * H_pad, (when.block_rows(t) - active) * H_pad);  // rows without a step weigh nothing

@@ -40,7 +40,7 @@ template <class Cell, class Real> struct PanelProducts {
   }
 };
 
-// Calls visit(vectors, unit) for every panel of the weights: how many vectors of units it has, and where they begin.
+// Calls visit(unit, units) for every panel of the weights.
 template <class Cell, class Real, class Visit>
 inline __attribute__((always_inline)) void each_panel(const LayerSizes<Real>& size, bool backwards, const Visit& visit) {
   const Parts& panels = size.panels;
@@ -48,6 +48,14 @@ inline __attribute__((always_inline)) void each_panel(const LayerSizes<Real>& si
   for (Index i = 0; i < panels.count; ++i, unit = next) {
     const Index units = panels[backwards ? panels.count - 1 - i : i] * lanes<Real>;
     next = backwards ? unit -= units : unit + units;
+    visit(unit, units);
+  }
+}
+
+// The same with visit(vectors, unit), whose vectors of units are a constant.
+template <class Cell, class Real, class Visit>
+inline __attribute__((always_inline)) void each_known_panel(const LayerSizes<Real>& size, bool backwards, const Visit& visit) {
+  each_panel<Cell>(size, backwards, [&](Index unit, Index units) __attribute__((always_inline)) {
     const auto some = [&](auto vectors) __attribute__((always_inline)) {
       if constexpr (vectors.value <= PanelColumns<Cell>::MOST_VECTORS) visit(vectors, unit);
     };
@@ -57,7 +65,7 @@ inline __attribute__((always_inline)) void each_panel(const LayerSizes<Real>& si
       case 3: some(Number<3>{}); break;
       default: some(Number<4>{});
     }
-  }
+  });
 }
 
 }  // namespace

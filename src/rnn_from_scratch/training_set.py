@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -12,24 +13,29 @@ from rnn_from_scratch.sequences import Batch, Targets, as_batch, as_targets, as_
 from rnn_from_scratch.specification import NetworkSpecification
 from rnn_from_scratch.training.loop import Callback, TrainingData, TrainingPlan
 from rnn_from_scratch.validation import fraction, shown
-from rnn_from_scratch.windows import Windows, window_inputs, window_targets
 
 if TYPE_CHECKING:
-    from rnn_from_scratch import weights
+    from rnn_from_scratch import weights, windows
 else:
     weights = deferred_module("rnn_from_scratch.weights")
+    windows = deferred_module("rnn_from_scratch.windows")
 
-__all__ = ["as_callbacks", "as_inputs", "as_training_set", "require_possible", "with_validation"]
+__all__ = ["are_windows", "as_callbacks", "as_inputs", "as_training_set", "require_possible", "with_validation"]
+
+
+def are_windows(data: object) -> TypeGuard[windows.Windows]:
+    """Whether these data are `Windows`. Before their module was imported, nobody has any."""
+    return "rnn_from_scratch.windows" in sys.modules and isinstance(data, windows.Windows)
 
 
 def as_inputs(
     specification: NetworkSpecification, dtype: np.dtype[np.floating], X: object, lengths: object = None
 ) -> Batch:
     """Sequences of features, or of tokens where the network has a vocabulary; or windows over a series of either."""
-    if isinstance(X, Windows):
+    if are_windows(X):
         if lengths is not None:
             raise ValueError(f"lengths must be None when X is Windows. Got {shown(lengths)}.")
-        return window_inputs(X, specification.input_size, dtype, specification.vocabulary_size, "X")
+        return windows.window_inputs(X, specification.input_size, dtype, specification.vocabulary_size, "X")
     if specification.vocabulary_size is not None:
         return as_tokens(X, specification.vocabulary_size, lengths)
     return as_batch(X, specification.input_size, dtype, lengths)
@@ -59,11 +65,11 @@ def as_training_set(
     inputs = as_inputs(specification, dtype, X, lengths)
     labels = specification.loss == "ce" and specification.output_activation == "softmax"
     outputs, readout, shares = specification.output_size, specification.readout, specification.loss == "ce"
-    if isinstance(y, Windows):
+    if are_windows(y):
         for name, value in (("sample_weight", sample_weight), ("class_weight", class_weight)):
             if value is not None:
                 raise ValueError(f"{name} of {owner} must be None when y is Windows, which share their rows.")
-        return inputs, window_targets(y, inputs, outputs, readout, dtype, labels=labels, shares=shares)
+        return inputs, windows.window_targets(y, inputs, outputs, readout, dtype, labels=labels, shares=shares)
     targets = as_targets(y, inputs, outputs, readout, dtype, labels=labels)
     if shares:
         _require_probabilities(targets)
