@@ -39,8 +39,10 @@ template <class Cell> struct PanelColumns {
   static constexpr bool ALL = BY_STATE == COLUMNS && BY_INPUT == COLUMNS;  // see everything
   // Of a tile in which not all do. 16 registers have room for four rows of three sums if products are fused with them.
   static constexpr Index MOST_ROWS = most_rows((BY_STATE > BY_INPUT ? BY_STATE : BY_INPUT) + !fuses);
-  // So many vectors of units that one row keeps the processor busy with its sums, and that those of a column fill cache lines.
+  // So many vectors of units that one row keeps the processor busy with its sums, and that those of a column fill cache lines;
+  // but tiles that take one of them at a time would leave no room for the others in the nearest cache.
   static constexpr int MOST_VECTORS = COLUMNS == 1 ? 4 : vector_bytes < 64 ? 2 : 1;
+  static Index vectors(Index H) { return ALL || H * BY_STATE * MOST_VECTORS * vector_bytes <= 24 << 10 ? MOST_VECTORS : 1; }
 };
 
 // Widths and places inside one direction's memory.
@@ -66,7 +68,7 @@ template <class Real> struct LayerSizes {
       using Cell = decltype(cell);
       columns = Cell::COLUMNS, x_end = Cell::X_END, h_first = Cell::H_FIRST;
       using P = PanelColumns<Cell>;
-      panels = Parts(H_pad / lanes<Real>, P::MOST_VECTORS);
+      panels = Parts(H_pad / lanes<Real>, P::vectors(H));
       panel = P::BY_STATE * H + P::BY_INPUT * (D + 1) + P::BY_ONE;
       has_memory = Cell::has_memory, keeps = Cell::keeps, resets_before = Cell::resets_before;
     });
