@@ -55,7 +55,7 @@ inline __attribute__((always_inline)) void accumulate(
   }
 }
 
-// Where most epilogues put a sum: to[row · width + column].
+// Where sums go: to[row · width + column], in rows that are padded to whole vectors.
 template <class Real> struct Places {
   Real* to;
   Index width;
@@ -90,11 +90,12 @@ template <class Real, bool ONE_LOOP> struct Both {
   }
 };
 
-// The sums of the products `of` some rows with some columns, from where those begin. However large a product is, its tiles are
-// short: between them a run can be interrupted.
+// `of` adds its products to the sums of a tile (`add_to`) and says how deep they are (`depth`): it is Both of some operands, or
+// PanelProducts. The epilogue is Places, or takes each vector of sums: epilogue(row, column, sums). However large a product is,
+// its tiles are short: between them a run can be interrupted.
 template <int ROWS, int VECTORS, int SPLIT, class Real, class Of, class Spent, class Epilogue>
 inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index column, const Of& of, const Epilogue& epilogue) {
-  constexpr bool has_places = std::is_base_of_v<Places<Real>, Epilogue>;
+  constexpr bool has_places = std::is_same_v<Places<Real>, Epilogue>;
   if (ROWS == 1) pulse.spend(VECTORS * of.depth());  // here, where there are no sums that a call would have to put away
   Vector<Real> sum[SPLIT][ROWS][VECTORS] = {};
   const auto each_sum = [&](const auto& take) __attribute__((always_inline)) {
@@ -152,9 +153,6 @@ inline __attribute__((always_inline)) void row_product(Spent& pulse, Index colum
   for (; column < columns; column += L) some(Number<1>{}, Number<4>{});
 }
 
-// Into rows that are padded to whole vectors.
-template <class Real> struct IntoPadded : Places<Real> {};
-
 // The largest tile: its sums, a row of b and a broadcast number of a fill the registers.
 constexpr Index most_vectors = vector_registers == 32 ? 4 : 3;
 constexpr Index most_rows(Index vectors) { return vector_registers == 32 || vectors < 3 ? 6 : vectors == 3 ? 4 : 3; }
@@ -176,14 +174,14 @@ struct Parts {
   Index before(Index part) const { return part * size + (part < larger ? part : larger); }
 };
 
-// All rows of the products `of` some with a few columns. It takes a copy of the epilogue, which no store can change: it is not
-// read again for every vector.
-template <int VECTORS, class Real, int MOST_ROWS = most_rows(VECTORS), class Of, class Epilogue>
-void tiles_of_columns(Pulse& pulse, Index column, const Parts& heights, const Of& of, const Epilogue epilogue) {
+// All rows of the products `of` some with a few columns. It takes a copy of the places, which no store can change: they are
+// not read again for every vector.
+template <int VECTORS, class Real, int MOST_ROWS = most_rows(VECTORS), class Of>
+void tiles_of_columns(Pulse& pulse, Index column, const Parts& heights, const Of& of, const Places<Real> into) {
   Index row = 0;
   const auto some = [&](auto rows, auto split) __attribute__((always_inline)) {
     if constexpr (rows.value <= MOST_ROWS) {
-      tile<rows.value, VECTORS, split.value, Real>(pulse, row, column, of, epilogue);
+      tile<rows.value, VECTORS, split.value, Real>(pulse, row, column, of, into);
       row += rows.value;
     }
   };
@@ -213,7 +211,7 @@ template <class Real> constexpr bool is_near(Index columns, Index depth) {
 // instead of one page per row.
 constexpr Index least_tiles = 16;  // of the largest kind
 
-template <class Real> struct Panel {
+template <class Real> struct NearColumns {
   static constexpr Index size = (Index(32) << 10) / Index(sizeof(Real));
   Real numbers[size];
   Index used = 0;
@@ -230,18 +228,16 @@ template <class Real> struct Panel {
 };
 
 template <class Real>
-void product_in_parts(Pulse& pulse, Index rows, Index columns, Operands<Real> o, IntoPadded<Real> into);
+void product_in_parts(Pulse& pulse, Index rows, Index columns, Operands<Real> o, Places<Real> into);
 
-// epilogue(row, column, sums) for every row < rows and every vector of columns < columns, which is a multiple of the lanes.
-// All rows of a come to a few columns of b before the next columns do: those stay in the nearest cache, however large b is.
-// One row goes through them `backwards` if asked to.
-template <class Real, class Epilogue>
+// The sums for every row < rows and every vector of columns < columns, which is a multiple of the lanes. All rows of a come to
+// a few columns of b before the next columns do: those stay in the nearest cache, however large b is. One row goes through them
+// `backwards` if asked to.
+template <class Real>
 __attribute__((noinline)) void product(Pulse& pulse, Index rows, Index columns, const Operands<Real>& first,
-                                       const Operands<Real>& second, const Epilogue& epilogue, bool backwards = false) {
-  if constexpr (std::is_same_v<Epilogue, IntoPadded<Real>>) {
-    if (rows == 1) return row_product(pulse, columns, backwards, first, second, epilogue);
-    if (second.depth == 0 && first.depth > deepest_at_once) return product_in_parts(pulse, rows, columns, first, epilogue);
-  }
+                                       const Operands<Real>& second, const Places<Real>& into, bool backwards = false) {
+  if (rows == 1) return row_product(pulse, columns, backwards, first, second, into);
+  if (second.depth == 0 && first.depth > deepest_at_once) return product_in_parts(pulse, rows, columns, first, into);
   const Parts vectors(columns / lanes<Real>, most_vectors);
   const Index depth = first.depth + second.depth;
   const bool copies = rows >= least_tiles * most_rows(most_vectors) && (!is_near<Real>(columns, depth) || compete(first));
@@ -250,18 +246,18 @@ __attribute__((noinline)) void product(Pulse& pulse, Index rows, Index columns, 
     const Index width = vectors[part] * lanes<Real>;
     const Parts heights(rows, most_rows(vectors[part]));
     Operands<Real> one = from_column(first, column), other = from_column(second, column);
-    Panel<Real> panel;
-    if (copies && panel.holds(width, depth)) {
-      one = panel.copy(one, width);
-      other = panel.copy(other, width);
+    NearColumns<Real> near;
+    if (copies && near.holds(width, depth)) {
+      one = near.copy(one, width);
+      other = near.copy(other, width);
     }
     const Both<Real, true> both{one, other};
     switch (vectors[part]) {
-      case 1: tiles_of_columns<1, Real>(pulse, column, heights, both, epilogue); break;
-      case 2: tiles_of_columns<2, Real>(pulse, column, heights, both, epilogue); break;
-      case 3: tiles_of_columns<3, Real>(pulse, column, heights, both, epilogue); break;
+      case 1: tiles_of_columns<1, Real>(pulse, column, heights, both, into); break;
+      case 2: tiles_of_columns<2, Real>(pulse, column, heights, both, into); break;
+      case 3: tiles_of_columns<3, Real>(pulse, column, heights, both, into); break;
       default:
-        if constexpr (most_vectors >= 4) tiles_of_columns<4, Real>(pulse, column, heights, both, epilogue);
+        if constexpr (most_vectors >= 4) tiles_of_columns<4, Real>(pulse, column, heights, both, into);
     }
     column += width;
   }
@@ -269,7 +265,7 @@ __attribute__((noinline)) void product(Pulse& pulse, Index rows, Index columns, 
 
 // A deep sum, so many terms at a time.
 template <class Real>
-void product_in_parts(Pulse& pulse, Index rows, Index columns, Operands<Real> o, IntoPadded<Real> into) {
+void product_in_parts(Pulse& pulse, Index rows, Index columns, Operands<Real> o, Places<Real> into) {
   const Parts depths(o.depth, deepest_at_once);
   for (Index part = 0; part < depths.count; ++part, into.adds = true) {
     o.depth = depths[part];
@@ -290,7 +286,7 @@ void product_through_memory(Pulse& pulse, Index rows, Index columns, Operands<Re
     for (Index part = 0; part < vectors.count; ++part) {
       Real sums[most_rows_at_once * most_vectors * lanes<Real>];
       const Index column = vectors.before(part) * lanes<Real>, width = vectors[part] * lanes<Real>;
-      product<Real>(pulse, heights[i], width, from_column(o, column), no_operands<Real>, IntoPadded<Real>{{sums, width}});
+      product<Real>(pulse, heights[i], width, from_column(o, column), no_operands<Real>, Places<Real>{sums, width});
       put(row, heights[i], column, sums, width);
     }
     row += heights[i], o.a += heights[i] * o.a_row;
@@ -303,7 +299,7 @@ template <class Real>
 void product_into_rows(Pulse& pulse, Index rows, const Operands<Real>& o, Real* to, Index width, Index count,
                        bool adds = false) {
   const Index whole = count / lanes<Real> * lanes<Real>;
-  if (whole > 0) product<Real>(pulse, rows, whole, o, no_operands<Real>, IntoPadded<Real>{{to, width, adds}});
+  if (whole > 0) product<Real>(pulse, rows, whole, o, no_operands<Real>, Places<Real>{to, width, adds});
   if (whole == count) return;
   const auto put = [&](Index row, Index some, Index, const Real* sums, Index columns) {
     for (Index r = 0; r < some; ++r, sums += columns) {

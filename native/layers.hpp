@@ -136,12 +136,12 @@ inline void finish_rows(const Step<Cell, Real> step, Index row, Index rows, Inde
   }
 }
 
-// A step of some rows, `active` of those in its block. The cell makes states of some pre-activations while they are near, but
-// not of so few that it would wait for itself.
+// A step of the rows that still run, the first of its block. The cell makes states of some pre-activations while they are near,
+// but not of so few that it would wait for itself.
 template <class Cell, class Real>
 inline __attribute__((always_inline)) void advance_rows(
     const Timetable& when, const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Step<Cell, Real>& step,
-    const Real* state_rows, Index t) {
+    const Real* rows, Index t) {
   using P = PanelColumns<Cell>;
   const Index active = when.active[t], H_pad = size.H_pad;
   const Parts parts(active, most_rows_at_once);
@@ -149,10 +149,10 @@ inline __attribute__((always_inline)) void advance_rows(
     const Index at_once = P::ALL ? units : lanes<Real>, width = at_once * P::COLUMNS;
     Real room[P::COLUMNS == 1 ? 1 : most_rows_at_once * P::COLUMNS * (P::ALL ? P::MOST_VECTORS : 1) * lanes<Real>];
     for (Index part = 0, row = 0; part < parts.count; row += parts[part++]) {
-      const PanelProducts<Cell, Real> products(size, weights.forward, state_rows + row * size.row, unit, units);
+      const PanelProducts<Cell, Real> products(size, weights.forward, rows + row * size.row, unit, units);
       for (Index i = 0; i < units; i += at_once) {
-        IntoPadded<Real> into{{room, width}};
-        if constexpr (P::COLUMNS == 1) into = {{step.h + row * step.h_row + unit, step.h_row}};  // where the states will be
+        Places<Real> into{room, width};
+        if constexpr (P::COLUMNS == 1) into = {step.h + row * step.h_row + unit, step.h_row};  // where the states will be
         if constexpr (P::ALL) {
           product<Real>(when.pulse, parts[part], width, products.by_input, products.by_state, into);
         } else {
@@ -165,13 +165,13 @@ inline __attribute__((always_inline)) void advance_rows(
   });
   if constexpr (Cell::resets_before) {
     zero(step.kept + active * H_pad, (when.block_rows(t) - active) * H_pad);  // rows without a step weigh nothing
-    const Operands<Real> by_input{state_rows + H_pad, size.row, 1, weights.reset_forward + size.H * H_pad, H_pad, size.D + 1},
+    const Operands<Real> by_input{rows + H_pad, size.row, 1, weights.reset_forward + size.H * H_pad, H_pad, size.D + 1},
         by_reset{step.kept, H_pad, 1, weights.reset_forward, H_pad, size.H};
-    product<Real>(when.pulse, active, H_pad, by_input, by_reset, IntoPadded<Real>{{step.gates, step.A}});
+    product<Real>(when.pulse, active, H_pad, by_input, by_reset, Places<Real>{step.gates, step.A});
     each_unit<Real>(when, active, H_pad, [&](Index row, Index unit) {
       Units<Real> u = step.load_units(row, unit);
       Cell::forward(u);
-      step.store_gates(row, unit, u);
+      if (!step.forgets) step.store_gates(row, unit, u);
       step.store_state(row, unit, u);
     });
   }
@@ -228,7 +228,8 @@ inline __attribute__((always_inline)) Vector<Real> d_h_before(const LayerTape<Re
 
 // Adds the share of some rows of all blocks to d_W_h, in the flat order, and to the gradient by [x | 1]; or begins with it.
 // Products over so many rows at a time. Those of a column's W_h come out as they are wanted. Those by [x | 1], of which there
-// may be few, come out turned round, so that the padding between them is not multiplied.
+// may be few, come out turned round, so that the padding between them is not multiplied. It takes copies: what others see is
+// read again after every store.
 template <class Cell, class Real>
 __attribute__((noinline)) void add_weight_gradient(const LayerSizes<Real> size, const Timetable& when,
                                                    const LayerTape<Real> tape, const LayerGradients<Real> d, Index row,
@@ -246,10 +247,10 @@ __attribute__((noinline)) void add_weight_gradient(const LayerSizes<Real> size, 
       product_into_rows(when.pulse, H, by_s, d.d_W_h + Cell::GATE[0] * H * H, H, H, adds);
     }
     const Operands<Real> by_input{states + H_pad, 1, size.row, d_a, A, depth};
-    product<Real>(when.pulse, D + 1, seen, by_input, no_operands<Real>, IntoPadded<Real>{{d.turned, A, adds}});
+    product<Real>(when.pulse, D + 1, seen, by_input, no_operands<Real>, Places<Real>{d.turned, A, adds});
     if constexpr (Cell::X_END < Cell::COLUMNS) {  // columns that see no input have a bias
       const Operands<Real> by_one{states + H_pad + D, 1, size.row, d_a + seen, A, depth};
-      const IntoPadded<Real> biases{{d.turned + D * A + seen, A, adds}};
+      const Places<Real> biases{d.turned + D * A + seen, A, adds};
       product<Real>(when.pulse, 1, (Cell::COLUMNS - Cell::X_END) * H_pad, by_one, no_operands<Real>, biases);
     }
   }
@@ -288,7 +289,7 @@ void layer_backward(const LayerSizes<Real> size, const LayerWeights<Real> weight
       };
       if (going_on) row_product(purse, H_pad, when.turns_back(t), by_step_after, no_operands<Real>, finish);
     } else {
-      const IntoPadded<Real> into{{d.through, H_pad}};
+      const Places<Real> into{d.through, H_pad};
       product<Real>(when.pulse, going_on, H_pad, by_step_after, no_operands<Real>, into, when.turns_back(t));
       each_row(when.pulse, 0, going_on, H_pad, [&](Index row) {
         const Real* d_above = above.at(t, row);
@@ -303,7 +304,7 @@ void layer_backward(const LayerSizes<Real> size, const LayerWeights<Real> weight
     });
     if constexpr (Cell::resets_before) {
       const Operands<Real> by_n{d_a, A, 1, weights.reset_recurrent, H_pad, H};
-      product<Real>(when.pulse, when.active[t], H_pad, by_n, no_operands<Real>, IntoPadded<Real>{{d.through, H_pad}});
+      product<Real>(when.pulse, when.active[t], H_pad, by_n, no_operands<Real>, Places<Real>{d.through, H_pad});
       each_unit<Real>(when, when.active[t], H_pad, [&](Index row, Index unit) {
         Vector<Real> d_r, d_seen = Cell::d_reset(step.load_units(row, unit), load(d.through + row * H_pad + unit), d_r);
         if (tape.mask) d_seen *= load(tape.mask + row * H_pad + unit);
@@ -343,7 +344,7 @@ void layer_input_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>
     const Operands<Real> by_step{d_a + when.block[t] * size.A, size.A, 1, weights.input, size.W_x_row(),
                                  size.summed(size.x_end)};
     if (!reverse) {
-      const IntoPadded<Real> into{{d_x + when.place(t, 0) * width, width}};
+      const Places<Real> into{d_x + when.place(t, 0) * width, width};
       product<Real>(when.pulse, when.active[t], size.D_pad, by_step, no_operands<Real>, into);
       continue;
     }
@@ -365,7 +366,7 @@ void layer_state_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>
   const Index H_pad = size.H_pad;
   const Operands<Real> by_first_step{d.d_a + Cell::H_FIRST * H_pad, size.A, 1, weights.recurrent, size.W_h_row(),
                                      size.summed(Cell::COLUMNS - Cell::H_FIRST)};
-  product<Real>(when.pulse, when.sequences, H_pad, by_first_step, no_operands<Real>, IntoPadded<Real>{{d.through, H_pad}});
+  product<Real>(when.pulse, when.sequences, H_pad, by_first_step, no_operands<Real>, Places<Real>{d.through, H_pad});
   each_unit<Real>(when, when.sequences, H_pad, [&](Index row, Index unit) {
     store(d.d_h + row * H_pad + unit, d_h_before<Cell>(tape, d, row * H_pad + unit));
   });

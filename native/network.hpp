@@ -103,7 +103,7 @@ struct Timetable {
   const Index* active;   // (steps + 1): rows at step t, and a closing 0
   const Index* block;    // (steps + 2): first row of each block; the last entry is the number of rows
   Index steps_before = 0;  // of the same streams
-  bool forgets = false;    // there is no way back: of what only that needs, a tape has room for one step
+  bool forgets = false;    // there is no way back: a tape has room for the gates of one step
 
   Index rows() const { return block[steps + 1]; }
   Index real_steps() const { return block[steps + 1] - sequences; }

@@ -42,7 +42,10 @@ template <class Cell> struct PanelColumns {
   // So many vectors of units that one row keeps the processor busy with its sums, and that those of a column fill cache lines;
   // but tiles that take one of them at a time would leave no room for the others in the nearest cache.
   static constexpr int MOST_VECTORS = COLUMNS == 1 ? 4 : vector_bytes < 64 ? 2 : 1;
-  static Index vectors(Index H) { return ALL || H * BY_STATE * MOST_VECTORS * vector_bytes <= 24 << 10 ? MOST_VECTORS : 1; }
+  static Index vectors(Index depth) {
+    const bool stays_near = depth * BY_STATE * MOST_VECTORS * vector_bytes <= 24 << 10;
+    return ALL || vector_bytes != 32 || stays_near ? MOST_VECTORS : 1;
+  }
 };
 
 // Widths and places inside one direction's memory.
@@ -50,8 +53,8 @@ template <class Real> struct LayerSizes {
   Index H, H_pad, D, D_pad, row;
   Index gates, states, columns, x_end, h_first;
   Parts panels{0, 1};  // of the forward weights: how many vectors of units each one has
-  Index panel;         // numbers of a unit in it
-  Index A;  // width of a row of pre-activations; column p of unit i is p · H_pad + i
+  Index per_unit;      // numbers of a panel for each of its units
+  Index A;  // width of a row of gates, or of gradients d_a; column p of unit i is p · H_pad + i
   bool hidden_bias, has_memory, keeps, resets_before, masks_state, input_as_it_is;
   rnn::Activation activation;
   Blocks below;
@@ -68,8 +71,8 @@ template <class Real> struct LayerSizes {
       using Cell = decltype(cell);
       columns = Cell::COLUMNS, x_end = Cell::X_END, h_first = Cell::H_FIRST;
       using P = PanelColumns<Cell>;
-      panels = Parts(H_pad / lanes<Real>, P::vectors(H));
-      panel = P::BY_STATE * H + P::BY_INPUT * (D + 1) + P::BY_ONE;
+      panels = Parts(H_pad / lanes<Real>, P::vectors(H + D));
+      per_unit = P::BY_STATE * H + P::BY_INPUT * (D + 1) + P::BY_ONE;
       has_memory = Cell::has_memory, keeps = Cell::keeps, resets_before = Cell::resets_before;
     });
     A = spread<Real>(columns * H_pad);
@@ -85,7 +88,7 @@ template <class Real> struct LayerSizes {
   // With one column the padding between columns is left out of sums over them.
   Index summed(Index some) const { return columns == 1 ? H : some * H_pad; }
 
-  Index forward_weights() const { return panel * H_pad; }
+  Index forward_weights() const { return per_unit * H_pad; }
   // Rows of W_h that need no padding are not copied: the columns that see the state are in the order of its gates.
   bool recurrent_as_it_is() const { return H == W_h_row(); }
   Index recurrent_weights() const { return recurrent_as_it_is() ? 0 : summed(columns - h_first) * W_h_row(); }
@@ -171,7 +174,7 @@ template <class Cell, class Real> void pack_layer(const LayerSizes<Real>& size, 
   for (Index i = 0; i < panels.count; ++i) {
     const Index unit = panels.before(i) * lanes<Real>, units = panels[i] * lanes<Real>, left = H - unit;
     const Index count = left < units ? left : units;
-    Real *by_state = packed + unit * size.panel, *by_input = by_state + H * P::BY_STATE * units,
+    Real *by_state = packed + unit * size.per_unit, *by_input = by_state + H * P::BY_STATE * units,
          *by_bias = by_input + (size.D + 1) * P::BY_INPUT * units;
     for (Index p = Cell::P_FIRST; p < Cell::COLUMNS; ++p) {
       if (p >= Cell::H_FIRST) {

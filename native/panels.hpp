@@ -16,7 +16,7 @@ template <class Cell, class Real> struct PanelProducts {
   __attribute__((always_inline)) PanelProducts(const LayerSizes<Real>& size, const Real* weights, const Real* rows, Index unit,
                                                Index units) {
     const Index h_width = P::BY_STATE * units, x_width = P::BY_INPUT * units;
-    const Real *x = rows + size.H_pad, *W_h = weights + unit * size.panel, *W_x = W_h + size.H * h_width;
+    const Real *x = rows + size.H_pad, *W_h = weights + unit * size.per_unit, *W_x = W_h + size.H * h_width;
     by_state = {rows, size.row, 1, W_h, h_width, size.H};
     by_input = {x, size.row, 1, W_x, x_width, size.D + 1};
     by_bias = {x + size.D, size.row, 1, W_x + (size.D + 1) * x_width, 0, 1};

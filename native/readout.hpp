@@ -99,7 +99,7 @@ void readout_forward(const TapeParts<Real>& parts, const Real* packed, const rnn
   const Real *bias = packed + size.bias(), *W = packed;
   static constexpr Real one = 1;
   const Operands<Real> by_state{seen.rows, seen.width, 1, W, size.O_pad, size.W}, by_bias{&one, 0, 0, bias, 0, 1};
-  product<Real>(when.pulse, rows, size.O_pad, by_bias, by_state, IntoPadded<Real>{{parts.preactivations(), size.O_pad}});
+  product<Real>(when.pulse, rows, size.O_pad, by_bias, by_state, Places<Real>{parts.preactivations(), size.O_pad});
 }
 
 // d_W_y and d_b_y, and the gradient by what the readout saw (M, W_pad).
@@ -123,7 +123,7 @@ void readout_backward(const TapeParts<Real>& parts, const Real* packed, const rn
     pulse.spend(rows);
   }
   const Operands<Real> by_output{d_outputs, size.O_pad, 1, packed + size.forward_weights(), size.W_pad, size.O};
-  product<Real>(pulse, rows, size.W_pad, by_output, no_operands<Real>, IntoPadded<Real>{{d_seen, size.W_pad}});
+  product<Real>(pulse, rows, size.W_pad, by_output, no_operands<Real>, Places<Real>{d_seen, size.W_pad});
 }
 
 template <class Real>
