@@ -32,14 +32,16 @@ inline __attribute__((always_inline)) void accumulate(
   const Real* b = o.b;
   const auto multiply_add = [&](int s) __attribute__((always_inline)) {
     Vector<Real> w[VECTORS];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int v = FIRST; v < LAST; ++v) w[v] = load(b + (v - FIRST) * distance);
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; ++r) {
       const Vector<Real> x = broadcast(a[r * o.a_row]);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int v = FIRST; v < LAST; ++v) sum[s][r][v] += x * w[v];
     }
+    // Rows of a that lie in other pages do not come by themselves.
+    if constexpr (fuses && ROWS >= 5 && VECTORS >= 2) __builtin_prefetch(a + 24 * o.a_depth);
     a += o.a_depth;
     b += o.b_depth;
   };
@@ -101,7 +103,7 @@ inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index c
   const auto each_sum = [&](const auto& take) __attribute__((always_inline)) {
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; ++r) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int v = 0; v < VECTORS; ++v) take(r, v * lanes<Real>, sum[0][r][v]);
     }
   };
@@ -134,23 +136,38 @@ inline __attribute__((always_inline)) void tile(Spent& pulse, Index row, Index c
   }
 }
 
-// One row: as many columns at once as there are, and enough chains of sums to keep the processor busy. Products with the same
-// b, one after the other, go through the columns in turn `backwards`: what the one before read last is still near.
+// The same sums, from their last terms to the first.
+template <class Real> Operands<Real> from_the_end(Operands<Real> o) {
+  o.a += (o.depth - 1) * o.a_depth, o.b += (o.depth - 1) * o.b_depth;
+  o.a_depth = -o.a_depth, o.b_depth = -o.b_depth;
+  return o;
+}
+
+// One row: as many columns at once as there are sums for in registers, and enough chains of sums to keep the processor busy.
+// Products with the same b, one after the other, go through it in turn `backwards`: what the one before read last is near.
 template <class Real, class Spent, class Epilogue>
 inline __attribute__((always_inline)) void row_product(Spent& pulse, Index columns, bool backwards, const Operands<Real>& first,
                                                        const Operands<Real>& second, const Epilogue& epilogue) {
   constexpr Index L = lanes<Real>;
-  const Index fours = columns / (4 * L) * (4 * L);
-  Index column = backwards ? fours - 4 * L : 0;
-  const Index step = backwards ? -4 * L : 4 * L;
+  Index column = backwards ? columns : 0, left = columns;
   const auto some = [&](auto vectors, auto split) __attribute__((always_inline)) {
-    const Operands<Real> one = from_column(first, column), other = from_column(second, column);
+    constexpr Index width = vectors.value * L;
+    constexpr bool turns = vectors.value >= 4;  // fewer columns are near in any case
+    if (backwards) column -= width;
+    const bool back = turns && backwards;
+    const Operands<Real> one = from_column(back ? from_the_end(first) : first, column),
+                         other = from_column(back ? from_the_end(second) : second, column);
     tile<1, vectors.value, split.value, Real>(pulse, 0, column, Both<Real, false>{one, other}, epilogue);
+    if (!backwards) column += width;
+    left -= width;
   };
-  for (; column >= 0 && column < fours; column += step) some(Number<4>{}, Number<2>{});
-  column = fours;
-  for (; column + 2 * L <= columns; column += 2 * L) some(Number<2>{}, Number<4>{});
-  for (; column < columns; column += L) some(Number<1>{}, Number<4>{});
+  if constexpr (vector_registers == 32) {
+    while (left >= 16 * L) some(Number<16>{}, Number<1>{});
+  }
+  while (left >= 8 * L) some(Number<8>{}, Number<1>{});
+  while (left >= 4 * L) some(Number<4>{}, Number<2>{});
+  while (left >= 2 * L) some(Number<2>{}, Number<4>{});
+  while (left > 0) some(Number<1>{}, Number<4>{});
 }
 
 // The largest tile: its sums, a row of b and a broadcast number of a fill the registers.

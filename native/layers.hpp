@@ -280,7 +280,7 @@ void layer_backward(const LayerSizes<Real> size, const LayerWeights<Real> weight
     };
     const Index going_on = when.active[t + 1];
     const Operands<Real> by_step_after{d.d_a + when.block[t + 1] * A + Cell::H_FIRST * H_pad, A, 1,
-                                       weights.recurrent, size.W_h_row(),
+                                       weights.recurrent, H_pad,
                                        size.summed(Cell::COLUMNS - Cell::H_FIRST)};
     if constexpr (ALONE) {
       const Real* d_above = above.at(t, 0);
@@ -364,7 +364,7 @@ template <class Cell, class Real>
 void layer_state_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when,
                           const LayerTape<Real>& tape, const LayerGradients<Real>& d) {
   const Index H_pad = size.H_pad;
-  const Operands<Real> by_first_step{d.d_a + Cell::H_FIRST * H_pad, size.A, 1, weights.recurrent, size.W_h_row(),
+  const Operands<Real> by_first_step{d.d_a + Cell::H_FIRST * H_pad, size.A, 1, weights.recurrent, H_pad,
                                      size.summed(Cell::COLUMNS - Cell::H_FIRST)};
   product<Real>(when.pulse, when.sequences, H_pad, by_first_step, no_operands<Real>, Places<Real>{d.through, H_pad});
   each_unit<Real>(when, when.sequences, H_pad, [&](Index row, Index unit) {
