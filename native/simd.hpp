@@ -8,6 +8,11 @@
 
 #include "network.hpp"
 
+#if defined(__SSE2__) && !defined(RNN_VECTOR_BYTES)
+#include <immintrin.h>
+#define RNN_X86  // what vectors have instructions for and the language has no word for, below
+#endif
+
 namespace {
 
 using rnn::Index;
@@ -154,6 +159,40 @@ template <class Real> inline void transpose_square(Vector<Real> (&rows)[lanes<Re
   }
 }
 
+// The smaller one, and b where one of them is not a number.
+#if defined(RNN_X86) && defined(__AVX512F__)
+inline Vector<float> minimum(Vector<float> a, Vector<float> b) { return _mm512_maskz_min_ps(__mmask16(-1), a, b); }
+inline Vector<double> minimum(Vector<double> a, Vector<double> b) { return _mm512_maskz_min_pd(__mmask8(-1), a, b); }
+#elif defined(RNN_X86) && defined(__AVX__)
+inline Vector<float> minimum(Vector<float> a, Vector<float> b) { return _mm256_min_ps(a, b); }
+inline Vector<double> minimum(Vector<double> a, Vector<double> b) { return _mm256_min_pd(a, b); }
+#elif defined(RNN_X86)
+inline Vector<float> minimum(Vector<float> a, Vector<float> b) { return _mm_min_ps(a, b); }
+inline Vector<double> minimum(Vector<double> a, Vector<double> b) { return _mm_min_pd(a, b); }
+#else
+inline Vector<float> minimum(Vector<float> a, Vector<float> b) { return a < b ? a : b; }
+inline Vector<double> minimum(Vector<double> a, Vector<double> b) { return a < b ? a : b; }
+#endif
+
+// Tables that lie in a register or two: as many numbers as the lowest bits of an index can choose from at once, or one.
+#if defined(RNN_X86) && defined(__AVX512F__)
+template <class Real> constexpr int table_size = 16;
+inline Bits<float> chosen(const std::uint32_t* table, Bits<float> index) {
+  return Bits<float>(_mm512_maskz_permutexvar_epi32(__mmask16(-1), __m512i(index), _mm512_loadu_si512(table)));
+}
+inline Bits<double> chosen(const std::uint64_t* table, Bits<double> index) {
+  const __m512i low = _mm512_loadu_si512(table), high = _mm512_loadu_si512(table + 8);
+  return Bits<double>(_mm512_permutex2var_epi64(low, __m512i(index), high));
+}
+#elif defined(RNN_X86) && defined(__AVX2__)
+template <class Real> constexpr int table_size = sizeof(Real) == 4 ? 8 : 1;
+inline Bits<float> chosen(const std::uint32_t* table, Bits<float> index) {
+  return Bits<float>(_mm256_permutevar8x32_epi32(*reinterpret_cast<const __m256i_u*>(table), __m256i(index)));
+}
+#else
+template <class Real> constexpr int table_size = 1;
+#endif
+
 // The one bit that is set in −0.
 template <class Real> inline Bits<Real> sign_bit(Vector<Real> x) {
   return reinterpret_cast<Bits<Real>>(x) & reinterpret_cast<Bits<Real>>(-Vector<Real>{});
@@ -161,11 +200,6 @@ template <class Real> inline Bits<Real> sign_bit(Vector<Real> x) {
 
 template <class Real> inline Vector<Real> absolute(Vector<Real> x) {
   return reinterpret_cast<Vector<Real>>(reinterpret_cast<Bits<Real>>(x) ^ sign_bit<Real>(x));
-}
-
-// −|x|
-template <class Real> inline Vector<Real> below_zero(Vector<Real> x) {
-  return reinterpret_cast<Vector<Real>>(reinterpret_cast<Bits<Real>>(x) | reinterpret_cast<Bits<Real>>(-Vector<Real>{}));
 }
 
 // `size` ≥ 0 with the sign of x.
