@@ -52,7 +52,10 @@ struct AnyCell {
   static constexpr bool carries_d_h = false;    // d_h flows into the step before past the weights too
   static constexpr bool resets_before = false;  // the column n waits for a product with what the reset gate lets through
   static constexpr int P_FIRST = 0;             // the first column of the panels that forward weights lie in
+  static constexpr int GATES_FIRST = 0;         // the first column whose gate does not wait for others
 };
+
+// Forward has two halves: `gates`, and `state`, which waits for them.
 
 // h = f(a), and d_a = d_h ⊙ f'(a). See textbook/elman.py. On the way forward each f has code of its own; f' is a product or
 // less, and one way back serves all.
@@ -63,7 +66,8 @@ template <class Real> struct ElmanCell : AnyCell {
   static void backward(const Units<Real>& u, UnitGradients<Real>& d) { d.d_a[0] = d.d_h * slope<Real>(u.activation, u.h); }
 };
 template <Activation ACTIVATION, class Real> struct ActiveElmanCell : ElmanCell<Real> {
-  static void forward(Units<Real>& u) { u.h = activation<ACTIVATION, Real>(u.gate[0]); }
+  static void gates(Units<Real>&) {}
+  static void state(Units<Real>& u) { u.h = activation<ACTIVATION, Real>(u.gate[0]); }
 };
 
 // i, f, g, o; c = f ⊙ c + i ⊙ g; h = o ⊙ tanh c. Keeps tanh c. See textbook/lstm.py.
@@ -72,10 +76,13 @@ template <class Real> struct LSTMCell : AnyCell {
   static constexpr int GATE[] = {0, 1, 2, 3};
   static constexpr bool has_memory = true, keeps = true;
 
-  static void forward(Units<Real>& u) {
+  static void gates(Units<Real>& u) {
     Vector<Real>&i = u.gate[0], &f = u.gate[1], &g = u.gate[2], &o = u.gate[3];
     i = sigmoid_of<Real>(i), f = sigmoid_of<Real>(f), g = tanh_of<Real>(g), o = sigmoid_of<Real>(o);
     u.c = f * u.c_before + i * g;
+  }
+  static void state(Units<Real>& u) {
+    const Vector<Real> o = u.gate[3];
     u.kept = tanh_of<Real>(u.c);
     u.h = o * u.kept;
   }
@@ -96,10 +103,16 @@ template <class Real> struct GRUCell : AnyCell {
   static constexpr Index COLUMNS = 4, X_END = 3, H_FIRST = 1;
   static constexpr int GATE[] = {2, 0, 1, 2};
   static constexpr bool carries_d_h = true;
+  static constexpr int GATES_FIRST = 1;
 
-  static void forward(Units<Real>& u) {
-    Vector<Real>&n = u.gate[0], &r = u.gate[1], &z = u.gate[2], &q = u.gate[3];
-    r = sigmoid_of<Real>(r), z = sigmoid_of<Real>(z), n = tanh_of<Real>(n + r * q);
+  static void gates(Units<Real>& u) {
+    Vector<Real>&a_n = u.gate[0], &r = u.gate[1], &z = u.gate[2], q = u.gate[3];
+    r = sigmoid_of<Real>(r), z = sigmoid_of<Real>(z);
+    a_n += r * q;
+  }
+  static void state(Units<Real>& u) {
+    Vector<Real>&n = u.gate[0], z = u.gate[2];
+    n = tanh_of<Real>(n);
     u.h = n + z * (u.h_before - n);
   }
   static void backward(const Units<Real>& u, UnitGradients<Real>& d) {
@@ -114,19 +127,20 @@ template <class Real> struct GRUCell : AnyCell {
 };
 
 // The same with the reset before the product: n = tanh(n_x + W_hn s) with s = r ⊙ h, which is kept; columns n, r, z. The
-// product with W_hn waits for r, and on the way back r waits for d_s = W_hnᵀ d_n: `reset` and `backward` come before these
-// products, `forward` and `d_reset` after them.
+// product with W_hn waits for r, and on the way back r waits for d_s = W_hnᵀ d_n: `gates` and `backward` come before these
+// products, `state` and `d_reset` after them.
 template <class Real> struct GRUResetBeforeCell : AnyCell {
   static constexpr Index COLUMNS = 3, X_END = 3, H_FIRST = 1;
   static constexpr int GATE[] = {2, 0, 1};
   static constexpr bool keeps = true, carries_d_h = true, resets_before = true;
   static constexpr int P_FIRST = 1;  // n has weights of its own
+  static constexpr int GATES_FIRST = 1;
 
-  static void reset(Units<Real>& u) {
+  static void gates(Units<Real>& u) {
     u.gate[1] = sigmoid_of<Real>(u.gate[1]), u.gate[2] = sigmoid_of<Real>(u.gate[2]);
     u.kept = u.gate[1] * u.seen;
   }
-  static void forward(Units<Real>& u) {
+  static void state(Units<Real>& u) {
     Vector<Real>&n = u.gate[0], &z = u.gate[2];
     n = tanh_of<Real>(n);
     u.h = n + z * (u.h_before - n);

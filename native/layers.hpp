@@ -65,16 +65,22 @@ template <class Cell, class Real> struct Step {
     }
     return u;
   }
-  template <int FIRST = 0> void store_gates(Index row, Index unit, const Units<Real>& u) const {
-    if constexpr (Cell::keeps) store(kept + row * H_pad + unit, u.kept);
-#pragma GCC unroll 4
-    for (Index p = FIRST; Cell::COLUMNS > 1 && p < Cell::COLUMNS; ++p) {
-      store(gates + row * A + p * H_pad + unit, u.gate[p]);
-    }
+  // After Cell::gates, and after Cell::state.
+  void store_gates(Index row, Index unit, const Units<Real>& u) const {
+    if constexpr (Cell::has_memory) store(c + row * H_pad + unit, u.c);
+    if constexpr (Cell::resets_before) store(kept + row * H_pad + unit, u.kept);
+    if (Cell::resets_before || !forgets) store_some_gates<Cell::GATES_FIRST, Cell::COLUMNS>(row, unit, u);
   }
   void store_state(Index row, Index unit, const Units<Real>& u) const {
-    if constexpr (Cell::has_memory) store(c + row * H_pad + unit, u.c);
+    if (!forgets) {
+      if constexpr (Cell::keeps && !Cell::resets_before) store(kept + row * H_pad + unit, u.kept);
+      store_some_gates<0, Cell::GATES_FIRST>(row, unit, u);
+    }
     store(h + row * h_row + unit, u.h);
+  }
+  template <int FIRST, int LAST> void store_some_gates(Index row, Index unit, const Units<Real>& u) const {
+#pragma GCC unroll 4
+    for (Index p = FIRST; Cell::COLUMNS > 1 && p < LAST; ++p) store(gates + row * A + p * H_pad + unit, u.gate[p]);
   }
 };
 
@@ -102,38 +108,49 @@ inline __attribute__((always_inline)) void advance_alone(
     };
     constexpr int SPLIT = VECTORS > 4 ? 1 : VECTORS > 3 ? 2 : 4;  // chains enough to keep the processor busy
     tile<1, VECTORS, SPLIT, Real>(purse, 0, 0, products, take);
+    Units<Real> u[vectors.value];
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors.value; ++v, unit += lanes<Real>) {
-      Units<Real> u = step.load_states(0, unit);
+    for (int v = 0; v < vectors.value; ++v) {
+      u[v] = step.load_states(0, unit + v * lanes<Real>);
 #pragma GCC unroll 4
-      for (int p = 0; p < COLUMNS; ++p) u.gate[p] = sums[p * vectors.value + v];
-      Cell::forward(u);
-      if (!step.forgets) step.store_gates(0, unit, u);
-      step.store_state(0, unit, u);
+      for (int p = 0; p < COLUMNS; ++p) u[v].gate[p] = sums[p * vectors.value + v];
+      Cell::gates(u[v]);
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors.value; ++v) {
+      Cell::state(u[v]);
+      step.store_gates(0, unit + v * lanes<Real>, u[v]);
+      step.store_state(0, unit + v * lanes<Real>, u[v]);
     }
   });
 }
 
 // Makes states of pre-activations, of some rows and units: in a row of `sums` one column lies behind the other. Where the reset
-// comes before the product, there are gates and what they let through so far. The step is a copy, which no store can change.
+// comes before the product, there are gates and what they let through so far. A state waits for its gates, and meanwhile the
+// next ones are made. The step is a copy, which no store can change.
 template <class Cell, class Real>
 inline void finish_rows(const Step<Cell, Real> step, Index row, Index rows, Index unit, Index units, const Places<Real>& sums) {
-  constexpr int P_FIRST = Cell::P_FIRST;
+  Units<Real> waiting{};
+  Index row_of_waiting = row, unit_of_waiting = -1;
+  constexpr bool waits = Cell::COLUMNS > 1 && !Cell::resets_before;
+  const auto finish = [&] {
+    Cell::state(waiting);
+    step.store_state(row_of_waiting, unit_of_waiting, waiting);
+  };
   const Real* a = sums.to;
   for (const Index end = row + rows, width = sums.width; row < end; ++row, a += width) {
     for (Index i = 0; i < units; i += lanes<Real>) {
       Units<Real> u = step.load_states(row, unit + i);
 #pragma GCC unroll 4
-      for (int p = P_FIRST; p < Cell::COLUMNS; ++p) u.gate[p] = load(a + (p - P_FIRST) * units + i);
-      if constexpr (Cell::resets_before) {
-        Cell::reset(u);
-      } else {
-        Cell::forward(u);
-        step.store_state(row, unit + i, u);
-      }
-      if (Cell::resets_before || !step.forgets) step.template store_gates<P_FIRST>(row, unit + i, u);
+      for (int p = Cell::P_FIRST; p < Cell::COLUMNS; ++p) u.gate[p] = load(a + (p - Cell::P_FIRST) * units + i);
+      Cell::gates(u);
+      step.store_gates(row, unit + i, u);
+      if (waits && unit_of_waiting >= 0) finish();
+      waiting = u, row_of_waiting = row, unit_of_waiting = unit + i;
+      if (Cell::COLUMNS == 1) finish();
     }
   }
+  if (waits) finish();
 }
 
 // A step of the rows that still run, the first of its block. The cell makes states of some pre-activations while they are near,
@@ -170,8 +187,7 @@ inline __attribute__((always_inline)) void advance_rows(
     product<Real>(when.pulse, active, H_pad, by_input, by_reset, Places<Real>{step.gates, step.A});
     each_unit<Real>(when, active, H_pad, [&](Index row, Index unit) {
       Units<Real> u = step.load_units(row, unit);
-      Cell::forward(u);
-      if (!step.forgets) step.store_gates(row, unit, u);
+      Cell::state(u);
       step.store_state(row, unit, u);
     });
   }
