@@ -170,8 +170,9 @@ inline __attribute__((always_inline)) void row_product(Spent& pulse, Index colum
   while (left > 0) some(Number<1>{}, Number<4>{});
 }
 
-// The largest tile: its sums, a row of b and a broadcast number of a fill the registers.
-constexpr Index most_vectors = vector_registers == 32 ? 4 : 3;
+// The largest tile: its sums, a row of b and a broadcast number of a fill the registers. Where products are not fused with
+// sums, b need not be in registers, and a broadcast takes the time of a product: few rows share it among many columns.
+constexpr Index most_vectors = vector_registers == 32 || !fuses ? 4 : 3;
 constexpr Index most_rows(Index vectors) { return vector_registers == 32 || vectors < 3 ? 6 : vectors == 3 ? 4 : 3; }
 
 // Sums over more than this are made in parts: so much of b's columns and a's rows stays in the nearest cache.
