@@ -40,7 +40,7 @@ inline __attribute__((always_inline)) void accumulate(
 #pragma GCC unroll 16
       for (int v = FIRST; v < LAST; ++v) sum[s][r][v] += x * w[v];
     }
-    // Rows of a that lie in other pages do not come by themselves.
+    // Where the next k is in another page, as in gradients of large weights, a does not come by itself.
     if constexpr (fuses && ROWS >= 5 && VECTORS >= 2) __builtin_prefetch(a + 24 * o.a_depth);
     a += o.a_depth;
     b += o.b_depth;
@@ -144,7 +144,8 @@ template <class Real> Operands<Real> from_the_end(Operands<Real> o) {
 }
 
 // One row: as many columns at once as there are sums for in registers, and enough chains of sums to keep the processor busy.
-// Products with the same b, one after the other, go through it in turn `backwards`: what the one before read last is near.
+// Products with the same b, one after the other, go through it in turn `backwards`: what the one before read last is near. They
+// have no second operands.
 template <class Real, class Spent, class Epilogue>
 inline __attribute__((always_inline)) void row_product(Spent& pulse, Index columns, bool backwards, const Operands<Real>& first,
                                                        const Operands<Real>& second, const Epilogue& epilogue) {
@@ -152,11 +153,9 @@ inline __attribute__((always_inline)) void row_product(Spent& pulse, Index colum
   Index column = backwards ? columns : 0, left = columns;
   const auto some = [&](auto vectors, auto split) __attribute__((always_inline)) {
     constexpr Index width = vectors.value * L;
-    constexpr bool turns = vectors.value >= 4;  // fewer columns are near in any case
     if (backwards) column -= width;
-    const bool back = turns && backwards;
-    const Operands<Real> one = from_column(back ? from_the_end(first) : first, column),
-                         other = from_column(back ? from_the_end(second) : second, column);
+    const bool from_end = vectors.value >= 4 && backwards;  // fewer columns are near in any case
+    const Operands<Real> one = from_column(from_end ? from_the_end(first) : first, column), other = from_column(second, column);
     tile<1, vectors.value, split.value, Real>(pulse, 0, column, Both<Real, false>{one, other}, epilogue);
     if (!backwards) column += width;
     left -= width;
@@ -249,7 +248,7 @@ template <class Real>
 void product_in_parts(Pulse& pulse, Index rows, Index columns, Operands<Real> o, Places<Real> into);
 
 // The sums for every row < rows and every vector of columns < columns, which is a multiple of the lanes. All rows of a come to
-// a few columns of b before the next columns do: those stay in the nearest cache, however large b is. One row goes through them
+// a few columns of b before the next columns do: those stay in the nearest cache, however large b is. One row goes through b
 // `backwards` if asked to.
 template <class Real>
 __attribute__((noinline)) void product(Pulse& pulse, Index rows, Index columns, const Operands<Real>& first,

@@ -126,16 +126,15 @@ inline __attribute__((always_inline)) void advance_alone(
 }
 
 // Makes states of pre-activations, of some rows and units: in a row of `sums` one column lies behind the other. Where the reset
-// comes before the product, there are gates and what they let through so far. A state waits for its gates, and meanwhile the
-// next ones are made. The step is a copy, which no store can change.
+// comes before the product, there are gates and what they let through so far. A state waits for its gates: meanwhile the next
+// ones are made. The step is a copy, which no store can change.
 template <class Cell, class Real>
 inline void finish_rows(const Step<Cell, Real> step, Index row, Index rows, Index unit, Index units, const Places<Real>& sums) {
   Units<Real> waiting{};
-  Index row_of_waiting = row, unit_of_waiting = -1;
-  constexpr bool waits = Cell::COLUMNS > 1 && !Cell::resets_before;
-  const auto finish = [&] {
-    Cell::state(waiting);
-    step.store_state(row_of_waiting, unit_of_waiting, waiting);
+  Index row_of_waiting = 0, unit_of_waiting = -1;
+  const auto finish = [&](Units<Real>& u, Index of_row, Index of_unit) __attribute__((always_inline)) {
+    Cell::state(u);
+    step.store_state(of_row, of_unit, u);
   };
   const Real* a = sums.to;
   for (const Index end = row + rows, width = sums.width; row < end; ++row, a += width) {
@@ -145,12 +144,15 @@ inline void finish_rows(const Step<Cell, Real> step, Index row, Index rows, Inde
       for (int p = Cell::P_FIRST; p < Cell::COLUMNS; ++p) u.gate[p] = load(a + (p - Cell::P_FIRST) * units + i);
       Cell::gates(u);
       step.store_gates(row, unit + i, u);
-      if (waits && unit_of_waiting >= 0) finish();
-      waiting = u, row_of_waiting = row, unit_of_waiting = unit + i;
-      if (Cell::COLUMNS == 1) finish();
+      if constexpr (Cell::COLUMNS == 1) {
+        finish(u, row, unit + i);
+      } else if constexpr (!Cell::resets_before) {
+        if (unit_of_waiting >= 0) finish(waiting, row_of_waiting, unit_of_waiting);
+        waiting = u, row_of_waiting = row, unit_of_waiting = unit + i;
+      }
     }
   }
-  if (waits) finish();
+  if (unit_of_waiting >= 0) finish(waiting, row_of_waiting, unit_of_waiting);
 }
 
 // A step of the rows that still run, the first of its block. The cell makes states of some pre-activations while they are near,
@@ -296,7 +298,7 @@ void layer_backward(const LayerSizes<Real> size, const LayerWeights<Real> weight
     };
     const Index going_on = when.active[t + 1];
     const Operands<Real> by_step_after{d.d_a + when.block[t + 1] * A + Cell::H_FIRST * H_pad, A, 1,
-                                       weights.recurrent, H_pad,
+                                       weights.recurrent, size.W_h_row(),
                                        size.summed(Cell::COLUMNS - Cell::H_FIRST)};
     if constexpr (ALONE) {
       const Real* d_above = above.at(t, 0);
@@ -380,7 +382,7 @@ template <class Cell, class Real>
 void layer_state_gradient(const LayerSizes<Real>& size, const LayerWeights<Real>& weights, const Timetable& when,
                           const LayerTape<Real>& tape, const LayerGradients<Real>& d) {
   const Index H_pad = size.H_pad;
-  const Operands<Real> by_first_step{d.d_a + Cell::H_FIRST * H_pad, size.A, 1, weights.recurrent, H_pad,
+  const Operands<Real> by_first_step{d.d_a + Cell::H_FIRST * H_pad, size.A, 1, weights.recurrent, size.W_h_row(),
                                      size.summed(Cell::COLUMNS - Cell::H_FIRST)};
   product<Real>(when.pulse, when.sequences, H_pad, by_first_step, no_operands<Real>, Places<Real>{d.through, H_pad});
   each_unit<Real>(when, when.sequences, H_pad, [&](Index row, Index unit) {

@@ -84,13 +84,15 @@ template <class Real> struct LayerSizes {
   }
 
   Index turned() const { return (D + 1) * A; }  // the gradient of the weights by [x | 1], a row for each of their numbers
+  // Rows a multiple of a page apart would compete for one place of the nearest cache when a few sequences read them.
+  Index W_h_row() const { return H_pad * Index(sizeof(Real)) % 4096 ? H_pad : spread<Real>(H_pad); }
   // With one column the padding between columns is left out of sums over them.
   Index summed(Index some) const { return columns == 1 ? H : some * H_pad; }
 
   Index forward_weights() const { return per_unit * H_pad; }
   // Rows of W_h that need no padding are not copied: the columns that see the state are in the order of its gates.
-  bool recurrent_as_it_is() const { return H == H_pad; }
-  Index recurrent_weights() const { return recurrent_as_it_is() ? 0 : summed(columns - h_first) * H_pad; }
+  bool recurrent_as_it_is() const { return H == W_h_row(); }
+  Index recurrent_weights() const { return recurrent_as_it_is() ? 0 : summed(columns - h_first) * W_h_row(); }
   // Nor are those of W_x.
   Index W_x_row() const { return input_as_it_is ? D : D_pad; }
   Index input_weights() const { return input_as_it_is ? 0 : summed(x_end) * D_pad; }
@@ -191,7 +193,7 @@ template <class Cell, class Real> void pack_layer(const LayerSizes<Real>& size, 
   for (Index p = 0; p < Cell::COLUMNS; ++p) {
     const Index gate = Cell::GATE[p] * H;
     if (p >= Cell::H_FIRST && !size.recurrent_as_it_is()) {
-      copy_rows(W_h + gate * H, H, H, H, recurrent + (p - Cell::H_FIRST) * H_pad * H_pad, H_pad);
+      copy_rows(W_h + gate * H, H, H, H, recurrent + (p - Cell::H_FIRST) * H_pad * size.W_h_row(), size.W_h_row());
     }
     for (Index b = 0; p < Cell::X_END && !size.input_as_it_is && b < size.below.count; ++b) {
       copy_rows(W_x + gate * numbers + b * size.below.size, numbers, H, size.below.size,

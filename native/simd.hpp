@@ -159,7 +159,8 @@ template <class Real> inline void transpose_square(Vector<Real> (&rows)[lanes<Re
   }
 }
 
-// The smaller one, and b where one of them is not a number.
+// The smaller one, and b where one of them is not a number. (The forms with a mask, which is always full, do not begin with a
+// vector that nobody has set, of which GCC 12 warns.)
 #if defined(RNN_X86) && defined(__AVX512F__)
 inline Vector<float> minimum(Vector<float> a, Vector<float> b) { return _mm512_maskz_min_ps(__mmask16(-1), a, b); }
 inline Vector<double> minimum(Vector<double> a, Vector<double> b) { return _mm512_maskz_min_pd(__mmask8(-1), a, b); }
@@ -177,17 +178,17 @@ inline Vector<double> minimum(Vector<double> a, Vector<double> b) { return a < b
 // Tables that lie in a register or two: as many numbers as the lowest bits of an index can choose from at once, or one.
 #if defined(RNN_X86) && defined(__AVX512F__)
 template <class Real> constexpr int table_size = 16;
-inline Bits<float> chosen(const std::uint32_t* table, Bits<float> index) {
+inline Bits<float> looked_up(const std::uint32_t* table, Bits<float> index) {
   return Bits<float>(_mm512_maskz_permutexvar_epi32(__mmask16(-1), __m512i(index), _mm512_loadu_si512(table)));
 }
-inline Bits<double> chosen(const std::uint64_t* table, Bits<double> index) {
+inline Bits<double> looked_up(const std::uint64_t* table, Bits<double> index) {
   const __m512i low = _mm512_loadu_si512(table), high = _mm512_loadu_si512(table + 8);
   return Bits<double>(_mm512_permutex2var_epi64(low, __m512i(index), high));
 }
 #elif defined(RNN_X86) && defined(__AVX2__)
 template <class Real> constexpr int table_size = sizeof(Real) == 4 ? 8 : 1;
-inline Bits<float> chosen(const std::uint32_t* table, Bits<float> index) {
-  return Bits<float>(_mm256_permutevar8x32_epi32(*reinterpret_cast<const __m256i_u*>(table), __m256i(index)));
+inline Bits<float> looked_up(const std::uint32_t* table, Bits<float> index) {
+  return Bits<float>(_mm256_permutevar8x32_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(table)), __m256i(index)));
 }
 #else
 template <class Real> constexpr int table_size = 1;

@@ -16,7 +16,7 @@ template <> struct ExpConstants<float> {
   static constexpr float log2_e = 1.44269504f;
   static constexpr float ln2_high = 0.693359375f;         // few digits, so that k · ln2_high is exact
   static constexpr float ln2_low = -2.12194440e-4f;
-  static constexpr float vanishes = 104.0f;               // from here on e⁻ˣ is rounded to zero
+  static constexpr float exp_is_zero = 104.0f;            // from here on e⁻ˣ is rounded to zero
   static constexpr int lift = 25;                         // 2ᵏ⁺ˡⁱᶠᵗ is a normal number for all of these k
   static constexpr float tanh_is_one = 10.0f;
   static constexpr int order = 3;                         // of Padé's approximant
@@ -31,7 +31,7 @@ template <> struct ExpConstants<double> {
   static constexpr double log2_e = 1.4426950408889634074;
   static constexpr double ln2_high = 0.693145751953125;
   static constexpr double ln2_low = 1.42860682030941723212e-6;
-  static constexpr double vanishes = 745.2;
+  static constexpr double exp_is_zero = 745.2;
   static constexpr int lift = 54;
   static constexpr double tanh_is_one = 20.0;
   static constexpr int order = 6, degree = 6;
@@ -77,7 +77,7 @@ template <int FACTOR, int P, int LIFT, bool ROUGHLY, class Real> struct PowerAnd
     if constexpr (!ROUGHLY) r -= k * (part * C::ln2_low);
     const Bits<Real> index = reinterpret_cast<Bits<Real>>(shifted);
     Bits<Real> bits = index << (C::mantissa_bits - log2_of(P));
-    if constexpr (P > 1) bits += chosen(powers_of_two<Real, P>.bits, index);
+    if constexpr (P > 1) bits += looked_up(powers_of_two<Real, P>.bits, index);
     power = reinterpret_cast<Vector<Real>>(bits);
   }
 };
@@ -116,7 +116,7 @@ template <class Real> struct Quotient {
 
 // 1 − e⁻ʳ for |r| ≤ a = ½ ln 2 / P as a polynomial: terms of the exponential series, and to the last but one of them a share of
 // a² is added of the first that is missing, with which the largest error is the least.
-template <int P, class Real> inline Vector<Real> one_less_exponential(Vector<Real> r) {
+template <int P, class Real> inline Vector<Real> one_minus_exp(Vector<Real> r) {
   using C = ExpConstants<Real>;
   const auto c = [](int n) {
     double factorial = 1, a = 0.34657359027997264 / P;
@@ -125,22 +125,25 @@ template <int P, class Real> inline Vector<Real> one_less_exponential(Vector<Rea
     return Real((n % 2 ? 1 : -1) * (n + 1 == C::degree ? 1 + missing : 1) / factorial);
   };
   const Vector<Real> square = r * r, first = c(3) * r + c(2);
-  if constexpr (C::degree == 3) return square * first + r;
-  static_assert(C::degree == 3 || C::degree == 6);
-  return square * (square * (c(6) * square + (c(5) * r + c(4))) + first) + r;
+  if constexpr (C::degree == 3) {
+    return square * first + r;
+  } else {
+    static_assert(C::degree == 6);
+    return square * (square * (c(6) * square + (c(5) * r + c(4))) + first) + r;
+  }
 }
 
-// e⁻ˣ · 2ᴸᴵᶠᵀ for x ≥ 0 as a fraction: large enough to keep its digits however small e⁻ˣ is. Where e⁻ˣ vanishes it stays as it
-// is there; NaN stays NaN.
+// e⁻ˣ · 2ᴸᴵᶠᵀ for x ≥ 0 as a fraction: large enough to keep its digits however small e⁻ˣ is. Where e⁻ˣ rounds to zero it stays
+// as it is there; NaN stays NaN.
 template <class Real> struct LiftedExponential {
   using C = ExpConstants<Real>;
   Vector<Real> over, under;
 
   explicit LiftedExponential(Vector<Real> x) {
     constexpr int P = table_size<Real>;
-    const PowerAndRest<-1, P, C::lift, false, Real> e(minimum(broadcast(C::vanishes), x));
+    const PowerAndRest<-1, P, C::lift, false, Real> e(minimum(broadcast(C::exp_is_zero), x));
     if constexpr (P > 1) {
-      over = e.power - e.power * one_less_exponential<P, Real>(e.r);
+      over = e.power - e.power * one_minus_exp<P, Real>(e.r);
       under = broadcast<Real>(1);
     } else {
       const Quotient<Real> q(e.r);
