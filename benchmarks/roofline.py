@@ -17,6 +17,7 @@ from rnn_from_scratch.benchmark.machine import facts
 from rnn_from_scratch.benchmark.plan import workload_b
 from rnn_from_scratch.benchmark.processes import Library
 from rnn_from_scratch.benchmark.race import Pace, Reference
+from rnn_from_scratch.benchmark.statistics import Spread
 from rnn_from_scratch.benchmark.tables import markdown_table, percent
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "native-engine.md"
@@ -79,8 +80,8 @@ def _title(race: Mapping[str, Any]) -> str:
 
 
 def _seconds(race: Mapping[str, Any], name: str, rates: Mapping[str, Any]) -> tuple[float, float]:
-    """An epoch with an instruction set, the fastest, as the rates are those of the fastest goes; and its roof."""
-    return min(race["entries"][name]["wall"]), limit(race["work"], rates, race["dtype"])
+    """An epoch with an instruction set, the median as everywhere in the report; and its roof."""
+    return Spread.of(race["entries"][name]["wall"]).median, limit(race["work"], rates, race["dtype"])
 
 
 def inserted(text: str, drawn: str) -> str:
